@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/hash.h"
+
+#include <stdio.h>
+#include <xxhash.h>
+#include <zlib.h>
+
+static XXH3_state_t *state(struct ds_hash *h)
+{
+    return (XXH3_state_t *)h;
+}
+
+struct ds_hash *ds_hash_new(void)
+{
+    XXH3_state_t *s = XXH3_createState();
+    if (s)
+        XXH3_128bits_reset(s);
+    return (struct ds_hash *)s;
+}
+
+void ds_hash_free(struct ds_hash *h)
+{
+    XXH3_freeState(state(h));
+}
+
+void ds_hash_reset(struct ds_hash *h)
+{
+    XXH3_128bits_reset(state(h));
+}
+
+void ds_hash_add(struct ds_hash *h, const void *p, size_t n)
+{
+    if (n > 0)
+        XXH3_128bits_update(state(h), p, n);
+}
+
+static void hex(XXH128_hash_t v, char out[DS_HASH_HEX])
+{
+    XXH128_canonical_t c;
+    XXH128_canonicalFromHash(&c, v);
+    for (size_t i = 0; i < sizeof c.digest; i++)
+        snprintf(out + 2 * i, 3, "%02x", c.digest[i]);
+}
+
+void ds_hash_hex(const struct ds_hash *h, char out[DS_HASH_HEX])
+{
+    hex(XXH3_128bits_digest((const XXH3_state_t *)h), out);
+}
+
+void ds_hash_of(const void *p, size_t n, char out[DS_HASH_HEX])
+{
+    hex(XXH3_128bits(p, n), out);
+}
+
+uint32_t ds_crc32(const void *p, size_t n)
+{
+    return (uint32_t)crc32_z(0, p, n);
+}

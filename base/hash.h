@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* XXH3-128 for witnesses and file ends, CRC-32 for the lines of state files. */
+#ifndef DS_BASE_HASH_H
+#define DS_BASE_HASH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DS_HASH_NAME "xxh3-128"
+#define DS_HASH_HEX  33 /* 32 digits and a NUL */
+
+struct ds_hash; /* opaque: the state is large and wants alignment */
+
+/* NULL without memory. */
+struct ds_hash *ds_hash_new(void);
+void ds_hash_free(struct ds_hash *h);
+void ds_hash_reset(struct ds_hash *h);
+void ds_hash_add(struct ds_hash *h, const void *p, size_t n);
+/* The hash of what was added so far, as lower-case hexadecimal digits in canonical byte order. */
+void ds_hash_hex(const struct ds_hash *h, char out[DS_HASH_HEX]);
+/* All at once. */
+void ds_hash_of(const void *p, size_t n, char out[DS_HASH_HEX]);
+
+uint32_t ds_crc32(const void *p, size_t n);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* URLs as text: queries, origins, and what of them may be shown. No network, no libcurl. */
+#ifndef DS_BASE_URL_H
+#define DS_BASE_URL_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+
+struct ds_param {
+    const char *key, *value; /* not encoded */
+};
+
+/* http or https (any case), a host, no control characters or spaces. */
+bool ds_url_valid(const char *url);
+/* Whether the URL has a scheme, as "http://...". */
+bool ds_url_has_scheme(const char *url);
+/* Whether the URL's query has a parameter of this (decoded) name. */
+bool ds_url_has_param(const char *url, const char *key);
+/* `url` with `params` added to its own query, all sorted by key (bytewise; equal keys keep their
+ * order), the added values percent-encoded (all but RFC 3986 unreserved), the URL's own left as
+ * they stand; a fragment is dropped. */
+enum dstream_code ds_url_build(struct ds_buf *out, const char *url, const struct ds_param *params,
+                               size_t n);
+/* base + "/" + path, with exactly one slash between; the base's query stays at the end. */
+enum dstream_code ds_url_join(struct ds_buf *out, const char *base, const char *path);
+/* The URL as it may be shown and stored: no user info, no fragment, each query value replaced by
+ * "..." except those of offset, live and cursor. Cut at the array's end; control characters become
+ * '?'. */
+void ds_url_redact(const char *url, char *out, size_t size);
+/* Same scheme, host (any case) and port (defaults known). */
+bool ds_url_same_origin(const char *a, const char *b);
+/* `to` is https on the same host where `from` is http. */
+bool ds_url_is_upgrade(const char *from, const char *to);
+/* `to` is http where `from` is https. */
+bool ds_url_is_downgrade(const char *from, const char *to);
+/* Whether it is http: or https: at all. */
+bool ds_url_is_http(const char *url);
+
+/* An offset or cursor as a server may send it: 1..DS_TOKEN_MAX bytes, none of them a control
+ * character, a space or 0x7F. ERR_PROTOCOL, or ERR_LIMIT for one that is too long. */
+enum dstream_code ds_token_check(const char *s, size_t len);
+/* "-1" or "now": legal in requests, never in answers. */
+bool ds_token_is_sentinel(const char *s);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the command share: its context, its exit codes and its messages. */
+#ifndef DS_CLI_CLI_H
+#define DS_CLI_CLI_H
+
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/limits.h"
+#include "cli/options.h"
+
+enum ds_exit {
+    DS_EXIT_OK = 0,
+    DS_EXIT_FAILURE = 1,
+    DS_EXIT_USAGE = 2,
+    DS_EXIT_REQUIRE = 3,   /* stopped before --require closed|end held */
+    DS_EXIT_GONE = 10,     /* below retention, deleted while followed, soft-deleted */
+    DS_EXIT_CONFLICT = 11, /* closed, type or configuration differs */
+    DS_EXIT_FENCED = 12,
+    DS_EXIT_RESET = 13,   /* made anew, or state fits neither stream nor file */
+    DS_EXIT_REFUSED = 14, /* 400, 405, 413, 415, 501 */
+    DS_EXIT_LIMIT = 15,
+    DS_EXIT_UNKNOWN = 16, /* outcome of a write unknown */
+    DS_EXIT_INPUT = 65,
+    DS_EXIT_NO_INPUT = 66, /* no such stream (404) or input file */
+    DS_EXIT_UNAVAILABLE = 69,
+    DS_EXIT_EXISTS = 73,
+    DS_EXIT_IO = 74,
+    DS_EXIT_TEMPORARY = 75,
+    DS_EXIT_PROTOCOL = 76,
+    DS_EXIT_AUTH = 77,
+    DS_EXIT_CONFIG = 78
+};
+
+struct ds_fileops; /* store/fileops.h */
+
+/* One run of the command. */
+struct ds_cli {
+    struct ds_cli_options opt;
+    struct ds_limits limits;
+    const struct ds_fileops *fileops; /* what store/ writes through; NULL: the system's own */
+    const char *const *args;          /* operands: URLs, files */
+    size_t nargs;
+    FILE *err; /* diagnostics */
+};
+
+/* Test builds of the command change limits and file operations here; the installed one does
+ * nothing. */
+void ds_cli_hooks(struct ds_cli *c);
+
+/* The exit code that an error maps to. */
+enum ds_exit ds_exit_of(const struct dstream_error *e);
+/* "dstream: URL: what happened: what to do", control characters made visible. Returns
+ * ds_exit_of(e). */
+int ds_cli_fail(struct ds_cli *c, const struct dstream_error *e);
+/* "dstream: text" for usage errors, with a pointer to --help. Returns DS_EXIT_USAGE. */
+int ds_cli_usage(struct ds_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A warning; silent under -q. */
+void ds_cli_warn(struct ds_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Parses, dispatches, returns the exit code; dies of INT, TERM and PIPE itself where that is due.
+ */
+int ds_cli_main(int argc, char **argv);
+
+int ds_cmd_read(struct ds_cli *c); /* read and tail: c->opt.command tells */
+int ds_cmd_export(struct ds_cli *c);
+int ds_cmd_create(struct ds_cli *c);
+int ds_cmd_write(struct ds_cli *c);
+int ds_cmd_close(struct ds_cli *c);
+int ds_cmd_delete(struct ds_cli *c);
+int ds_cmd_stat(struct ds_cli *c);
+int ds_cmd_serve(struct ds_cli *c);
+int ds_cmd_decode(struct ds_cli *c);
+int ds_cmd_state(struct ds_cli *c);
+int ds_cmd_help(struct ds_cli *c);
+
+#endif

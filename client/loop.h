@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop: descriptors, timers and a wake-up, over poll(2), with the transport that lives on it.
+ * The clock and the random draws that protocol code is fed with come from here.
+ */
+#ifndef DS_CLIENT_LOOP_H
+#define DS_CLIENT_LOOP_H
+
+#include "dstream.h"
+#include "transport/transport.h"
+
+enum { DS_LOOP_READ = DS_WATCH_READ, DS_LOOP_WRITE = DS_WATCH_WRITE, DS_LOOP_HANGUP = 4 };
+
+typedef void (*ds_on_fd)(void *ctx, int fd, unsigned what);
+/* Watches `fd` for `what` (DS_LOOP_*); 0 removes it. DS_LOOP_HANGUP alone waits for nothing but the
+ * other end going away (POLLHUP, POLLERR). Another `what` for the same fd replaces the last. A
+ * caller's watch and the transport's never share an fd. */
+enum dstream_code ds_loop_watch(dstream_loop *l, int fd, unsigned what, ds_on_fd on_fd, void *ctx);
+
+/* A timer, owned by its user and zeroed to begin with. */
+struct ds_timer {
+    int64_t at;  /* when it is due, by ds_loop_now(); meaningful while armed */
+    size_t slot; /* private: place in the heap, plus one; 0: not armed */
+    void (*fire)(void *ctx);
+    void *ctx;
+};
+/* Arms it for `at` (replacing an earlier time), once. */
+enum dstream_code ds_timer_set(dstream_loop *l, struct ds_timer *t, int64_t at);
+void ds_timer_stop(dstream_loop *l, struct ds_timer *t);
+
+/* Milliseconds of a monotonic clock, as of the last time the loop woke up or ds_loop_update() was
+ * called. */
+int64_t ds_loop_now(const dstream_loop *l);
+int64_t ds_loop_update(dstream_loop *l);
+/* A random draw. */
+uint64_t ds_loop_random(dstream_loop *l);
+struct ds_transport *ds_loop_transport(dstream_loop *l);
+
+#endif

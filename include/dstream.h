@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dstream.h - read, tail and export Durable Streams.
+ *
+ * Conventions that hold for every call
+ *   Text      is NUL-terminated UTF-8 unless a length is given. Stream data is bytes: NUL is data.
+ *   Handles   are opaque. A function that makes one publishes it last, so that on failure the
+ *             caller's pointer is NULL. free(NULL) is fine for every *_free.
+ *   Errors    are `enum dstream_code`, 0 for success. An error sticks to its handle: once a reader
+ *             has failed, each later call on it returns the same code.
+ *   Threads   a loop and the handles on it belong to one thread. Only dstream_loop_wake() may be
+ *             called from another.
+ *   Time      is in milliseconds. A time limit of -1 means no limit.
+ */
+#ifndef DSTREAM_H
+#define DSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define DSTREAM_API __attribute__((visibility("default")))
+#else
+#define DSTREAM_API
+#endif
+
+/* --- errors ----------------------------------------------------------------------------------- */
+
+/* What went wrong. The ranges are fixed: 1xx use, 2xx network, 3xx HTTP, 4xx protocol and decoding,
+ * 5xx files, 6xx limits of our own. Numbers never change their meaning. */
+enum dstream_code {
+    DSTREAM_OK = 0,
+
+    DSTREAM_ERR_ARGUMENT = 100,  /* an argument or option is out of its documented range */
+    DSTREAM_ERR_STATE = 101,     /* the call does not fit what the handle is doing */
+    DSTREAM_ERR_NOMEM = 102,     /* no memory */
+    DSTREAM_ERR_CANCELLED = 103, /* cancelled by the caller */
+    DSTREAM_ERR_INTERNAL = 104,  /* a bug in dstream */
+
+    DSTREAM_ERR_RESOLVE = 200,  /* the host's name does not resolve */
+    DSTREAM_ERR_CONNECT = 201,  /* the connection was refused or could not be made */
+    DSTREAM_ERR_TLS = 202,      /* the certificate or the TLS set-up is not acceptable */
+    DSTREAM_ERR_NETWORK = 203,  /* reset, cut short, or otherwise broken in the middle */
+    DSTREAM_ERR_TIMEOUT = 204,  /* a time limit of ours, or HTTP 408 */
+    DSTREAM_ERR_REDIRECT = 205, /* a redirect that must not or can no longer be followed */
+
+    DSTREAM_ERR_BAD_REQUEST = 300,     /* 400, 405, 413, 415, 501 and the like: request refused */
+    DSTREAM_ERR_AUTH = 301,            /* 401 or 403 */
+    DSTREAM_ERR_NOT_FOUND = 302,       /* 404: there is no such stream */
+    DSTREAM_ERR_GONE = 303,            /* 410: soft-deleted, or the offset is no longer kept */
+    DSTREAM_ERR_DELETED = 304,         /* 404 on a stream that was there before */
+    DSTREAM_ERR_CONFLICT = 305,        /* 409: exists with another configuration or type */
+    DSTREAM_ERR_CLOSED = 306,          /* 409: the stream is closed */
+    DSTREAM_ERR_BUSY = 307,            /* 429 */
+    DSTREAM_ERR_SERVER = 308,          /* 5xx */
+    DSTREAM_ERR_OUTCOME_UNKNOWN = 309, /* the answer to a write was lost: it may be stored or not */
+
+    DSTREAM_ERR_PROTOCOL = 400,     /* the server broke the protocol */
+    DSTREAM_ERR_PARSE = 401,        /* malformed control event, base64 or JSON */
+    DSTREAM_ERR_STREAM_RESET = 402, /* the stream was made anew under the same URL */
+    DSTREAM_ERR_INPUT = 403,        /* input of the caller is not valid for the stream's type */
+
+    DSTREAM_ERR_IO = 500,             /* a file could not be read, written, synced or renamed */
+    DSTREAM_ERR_LOCKED = 501,         /* somebody else has the file locked */
+    DSTREAM_ERR_EXISTS = 502,         /* the file is there already */
+    DSTREAM_ERR_STATE_CORRUPT = 503,  /* a state file is empty, damaged or of an unknown version */
+    DSTREAM_ERR_STATE_MISMATCH = 504, /* state, file and stream do not fit each other */
+
+    DSTREAM_ERR_LIMIT = 600 /* an event, body, header, line or token over one of our limits */
+};
+
+/* The code's name, as "DSTREAM_ERR_GONE". Static; never NULL. */
+DSTREAM_API const char *dstream_code_name(enum dstream_code code);
+/* The code in a few words, as "the stream is closed". Static; never NULL. */
+DSTREAM_API const char *dstream_code_text(enum dstream_code code);
+/* Whether the same call may succeed later without the caller changing anything. */
+DSTREAM_API bool dstream_is_retryable(enum dstream_code code);
+
+/* An error with its circumstances. Lent by the handle it came from and valid as long as that one.
+ */
+typedef struct dstream_error dstream_error;
+
+DSTREAM_API enum dstream_code dstream_error_code(const dstream_error *e);
+/* The HTTP status that caused it, or 0. */
+DSTREAM_API int dstream_error_status(const dstream_error *e);
+/* The stream's URL without credentials, "" where none is known. */
+DSTREAM_API const char *dstream_error_url(const dstream_error *e);
+/* The position that the failed request asked for, "" where none is known. */
+DSTREAM_API const char *dstream_error_offset(const dstream_error *e);
+/* What happened, in one line without control characters. */
+DSTREAM_API const char *dstream_error_message(const dstream_error *e);
+
+/* --- version ---------------------------------------------------------------------------------- */
+
+/* The release, as "0.1.0". Static. */
+DSTREAM_API const char *dstream_version(void);
+
+/* --- loop ------------------------------------------------------------------------------------- */
+/* One loop drives many streams on the thread that runs it. The face of the loop may still change.
+ */
+
+typedef struct dstream_loop dstream_loop;
+
+/* A new loop, or NULL without memory or descriptors. */
+DSTREAM_API dstream_loop *dstream_loop_new(void);
+/* Frees it. Every reader on it must have been freed before. */
+DSTREAM_API void dstream_loop_free(dstream_loop *loop);
+/* One turn: waits at most `timeout_ms` (-1: as long as it takes) for something to do, does it, and
+ * returns. DSTREAM_OK, or DSTREAM_ERR_NOMEM. A signal that arrives ends the wait early. */
+DSTREAM_API enum dstream_code dstream_loop_turn(dstream_loop *loop, int64_t timeout_ms);
+/* Makes the turn under way, or else the next one, return at once. Callable from any thread and from
+ * signal handlers. */
+DSTREAM_API void dstream_loop_wake(dstream_loop *loop);
+
+/* --- batches ---------------------------------------------------------------------------------- */
+/* What is delivered, together with the position after it: who stores both in one step has each byte
+ * exactly once, over any cut, crash and restart. */
+
+typedef struct dstream_batch dstream_batch;
+
+enum dstream_batch_flags {
+    DSTREAM_BATCH_UP_TO_DATE = 1, /* reaches the tail as of now. Not the end */
+    DSTREAM_BATCH_CLOSED = 2,     /* the stream is closed and this is its end */
+    DSTREAM_BATCH_PARTIAL = 4,    /* more of the same answer follows; `next` is empty */
+    DSTREAM_BATCH_JSON = 8,       /* a JSON stream: the data are messages */
+    DSTREAM_BATCH_LOSSY = 16 /* a text stream read by SSE: CR and non-UTF-8 bytes are changed */
+};
+
+/* The bytes. On a JSON stream: the messages, each followed by one LF, a message being the writer's
+ * own bytes. Length in *len. Valid until the callback returns or the next call on the reader. */
+DSTREAM_API const char *dstream_batch_data(const dstream_batch *b, size_t *len);
+/* The number of messages of a JSON stream, else 0. */
+DSTREAM_API size_t dstream_batch_count(const dstream_batch *b);
+/* Message `i` (from 0, below the count) without its LF, length in *len. Same life as the data. */
+DSTREAM_API const char *dstream_batch_message(const dstream_batch *b, size_t i, size_t *len);
+/* The offset the answer began at, and how many of its messages (JSON) or bytes lie before this
+ * data: (start, skip) names the exact position of the first one here. */
+DSTREAM_API const char *dstream_batch_start(const dstream_batch *b);
+DSTREAM_API uint64_t dstream_batch_skip(const dstream_batch *b);
+/* The offset after this data: what to store, and to start from the next time. */
+DSTREAM_API const char *dstream_batch_next(const dstream_batch *b);
+/* The cursor that came with it, "" where there was none. */
+DSTREAM_API const char *dstream_batch_cursor(const dstream_batch *b);
+/* enum dstream_batch_flags, or-ed. */
+DSTREAM_API unsigned dstream_batch_flags(const dstream_batch *b);
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+typedef struct dstream_options dstream_options;
+typedef struct dstream_reader dstream_reader;
+
+/* How to go on once the reader is up to date. */
+enum dstream_live {
+    DSTREAM_LIVE_OFF = 0, /* do not: end there */
+    DSTREAM_LIVE_AUTO,    /* SSE for JSON and binary streams, long-poll for text (SSE changes it) */
+    DSTREAM_LIVE_SSE,     /* Server-Sent Events */
+    DSTREAM_LIVE_LONG_POLL /* long-poll */
+};
+
+/* Options with their defaults (from the beginning, live off), or NULL without memory. A reader
+ * copies them, so they can be changed or freed once it is open. */
+DSTREAM_API dstream_options *dstream_options_new(void);
+DSTREAM_API void dstream_options_free(dstream_options *o);
+/* Where to start: "-1" (beginning), "now", or an offset got from a batch, and how many messages
+ * (JSON) or bytes after it to leave out. ERR_ARGUMENT for a malformed offset (empty, over 1024
+ * bytes, control characters or white space), or a skip with "now". */
+DSTREAM_API enum dstream_code dstream_options_set_start(dstream_options *o, const char *offset,
+                                                        uint64_t skip);
+DSTREAM_API enum dstream_code dstream_options_set_live(dstream_options *o, enum dstream_live live);
+/* A request header, "Name: value". May be called repeatedly. ERR_ARGUMENT for a line break, a
+ * missing colon, or a name that the library sets itself. */
+DSTREAM_API enum dstream_code dstream_options_add_header(dstream_options *o, const char *header);
+/* A file of CA certificates (PEM) to trust instead of the system's. */
+DSTREAM_API enum dstream_code dstream_options_set_cacert(dstream_options *o, const char *path);
+/* Whether to accept any certificate. Off by default, and meant for tests. */
+DSTREAM_API enum dstream_code dstream_options_set_insecure(dstream_options *o, bool insecure);
+
+/* Opens a reader for the stream at `url` (http or https; its own query parameters are kept). Sends
+ * nothing yet. `loop` may be NULL: the reader then has one of its own, for the blocking way. On
+ * failure *out is NULL. ERR_ARGUMENT (no such scheme, a query parameter named offset, live or
+ * cursor), ERR_NOMEM. */
+DSTREAM_API enum dstream_code dstream_reader_open(dstream_reader **out, dstream_loop *loop,
+                                                  const char *url, const dstream_options *o);
+/* Cancels what is under way, and frees it. Nothing is called back afterwards. Not from inside its
+ * own callbacks. */
+DSTREAM_API void dstream_reader_free(dstream_reader *r);
+
+/* The blocking way: what dstream_reader_next() found. */
+enum dstream_next {
+    DSTREAM_NEXT_BATCH = 1,   /* *batch is the next batch */
+    DSTREAM_NEXT_END = 2,     /* the end: closed, or up to date where live is off */
+    DSTREAM_NEXT_TIMEOUT = 3, /* nothing came within the time; call again */
+    DSTREAM_NEXT_ERROR = 4    /* failed: dstream_reader_error() */
+};
+/* Waits for the next batch, at most `timeout_ms` (-1: no limit). Asking for the next batch is the
+ * acknowledgement of the last one, whose data are no longer valid then. */
+DSTREAM_API enum dstream_next dstream_reader_next(dstream_reader *r, int64_t timeout_ms,
+                                                  const dstream_batch **batch);
+
+/* The callback way. What the callback answers to a batch. */
+enum dstream_flow {
+    DSTREAM_FLOW_NEXT = 0, /* taken: it is acknowledged */
+    DSTREAM_FLOW_HOLD = 1, /* not taken: offer it again after dstream_reader_resume() */
+    DSTREAM_FLOW_STOP = 2  /* taken, and stop reading: the end is called with DSTREAM_OK */
+};
+typedef enum dstream_flow (*dstream_on_batch)(void *ctx, dstream_reader *r, const dstream_batch *b);
+/* Called once, after the last batch: DSTREAM_OK for a regular end, else as dstream_reader_error().
+ */
+typedef void (*dstream_on_end)(void *ctx, dstream_reader *r, enum dstream_code code);
+/* Starts reading on the loop that the reader was opened with; the callbacks are called by
+ * dstream_loop_turn(). ERR_STATE when it was started before. */
+DSTREAM_API enum dstream_code dstream_reader_start(dstream_reader *r, dstream_on_batch on_batch,
+                                                   dstream_on_end on_end, void *ctx);
+/* Goes on after DSTREAM_FLOW_HOLD. */
+DSTREAM_API void dstream_reader_resume(dstream_reader *r);
+
+/* The position after the last acknowledged batch: "-1" or "now" until there is a real one. Valid
+ * until the next call on the reader or turn of its loop. */
+DSTREAM_API const char *dstream_reader_offset(const dstream_reader *r);
+/* The stream's content type, "" until the first answer. Same life. */
+DSTREAM_API const char *dstream_reader_content_type(const dstream_reader *r);
+/* The error it failed with; its code is DSTREAM_OK where it did not. */
+DSTREAM_API const dstream_error *dstream_reader_error(const dstream_reader *r);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where to read next and what may be delivered: catch-up, then live by SSE or long-poll, to the
+ * end.
+ *
+ * A pure state machine. It is fed the heads, bytes and ends of answers, the time and random draws,
+ * and says what to do next. It does no I/O, asks no clock, and knows neither transport nor files.
+ *
+ *   loop:  step = ds_reader_step(r, now, random)
+ *          REQUEST  start it, feed what comes back with head/body/end, then step again
+ *          ABORT    cancel the request under way (feed nothing more of it), then step again
+ *          DELIVER  hand the batch over, then ds_reader_ack(), then step again
+ *          NOTICE   tell the user, then step again
+ *          WAIT     step again at `until` at the latest, or as soon as something was fed
+ *          DONE     the end; error.code says how
+ */
+#ifndef DS_READER_READER_H
+#define DS_READER_READER_H
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/http.h"
+#include "base/items.h"
+#include "base/limits.h"
+
+#define DS_NEVER INT64_MAX
+
+/* One batch: the data with its position. */
+struct dstream_batch {
+    const struct ds_items *items; /* lent by the reader until ds_reader_ack() */
+    size_t first;                 /* messages at its beginning that are left out (skip) */
+    size_t first_byte;            /* and bytes */
+    char start[DS_TOKEN_MAX + 1];
+    uint64_t skip;
+    char next[DS_TOKEN_MAX + 1];
+    char cursor[DS_TOKEN_MAX + 1];
+    unsigned flags;
+};
+
+/* What must be found again from `start` on before anything is delivered (a checkpoint's witness).
+ */
+struct ds_witness {
+    char start[DS_TOKEN_MAX + 1];
+    uint64_t units; /* stream bytes, or messages of a JSON stream, that the hash covers; 0: none */
+    char hash[DS_HASH_HEX]; /* of them (JSON: as ndjson prints them) */
+};
+
+struct ds_reader_config {
+    const char *url; /* the stream's, with the user's own parameters */
+    const char *offset;
+    uint64_t skip;
+    enum dstream_live live;
+    /* Live off only: stop at the tail as it was at the start instead of chasing a stream that grows
+     * faster than it is read. Asks one HEAD, only where the first answer is not up to date. */
+    bool stop_at_tail;
+    /* What an earlier session knew of the stream, NULL or "" where nothing: guards against one made
+     * anew. */
+    const char *content_type;
+    const struct ds_witness *witness; /* NULL: none */
+    bool seen;                        /* an earlier session has read it: a 404 is "deleted" */
+    bool wait_create;                 /* a stream that is not there yet is awaited */
+    struct ds_limits limits;
+};
+
+enum ds_step_kind {
+    DS_STEP_REQUEST,
+    DS_STEP_ABORT,
+    DS_STEP_DELIVER,
+    DS_STEP_NOTICE,
+    DS_STEP_WAIT,
+    DS_STEP_DONE
+};
+
+enum ds_notice_kind {
+    DS_NOTICE_RETRY,       /* a failure that is tried again in `delay` ms; error says which */
+    DS_NOTICE_RECONNECT,   /* not a failure: a live connection ended in good health */
+    DS_NOTICE_FALLBACK,    /* SSE does not work here: long-poll from now on */
+    DS_NOTICE_PACED,       /* answers come fast without progress: pacing; said once */
+    DS_NOTICE_LOSSY,       /* SSE on a text stream, asked for: said once */
+    DS_NOTICE_WITNESS_GONE /* the witness can no longer be read (410): going on unverified */
+};
+
+struct ds_notice {
+    enum ds_notice_kind kind;
+    int64_t delay;
+    const struct dstream_error *error;
+};
+
+struct ds_step {
+    enum ds_step_kind kind;
+    union {
+        struct ds_request request;
+        const struct dstream_batch *batch;
+        struct ds_notice notice;
+        int64_t until; /* DS_NEVER: only when fed */
+    } u;
+};
+
+enum ds_phase { DS_PHASE_INIT, DS_PHASE_CATCHUP, DS_PHASE_LONG_POLL, DS_PHASE_SSE, DS_PHASE_DONE };
+
+struct ds_reader;
+
+/* Copies the configuration. ERR_ARGUMENT (url, a reserved parameter, offset, skip with now),
+ * ERR_NOMEM. */
+enum dstream_code ds_reader_new(struct ds_reader **out, const struct ds_reader_config *c,
+                                struct dstream_error *err);
+void ds_reader_free(struct ds_reader *r);
+
+struct ds_step ds_reader_step(struct ds_reader *r, int64_t now, uint64_t random);
+/* The answer to the request under way. */
+void ds_reader_head(struct ds_reader *r, const struct ds_head *head, int64_t now);
+/* Returns how many bytes were used. Fewer than `n`: a batch is ready (or it failed); step, and feed
+ * the rest afterwards unless the request was aborted. */
+size_t ds_reader_body(struct ds_reader *r, const char *p, size_t n, int64_t now);
+void ds_reader_end(struct ds_reader *r, const struct ds_result *result, int64_t now);
+/* The batch was taken: the position moves behind it. */
+void ds_reader_ack(struct ds_reader *r, int64_t now);
+/* The consumer (or a pause) kept us from reading until now: watchdogs start anew. */
+void ds_reader_held(struct ds_reader *r, int64_t now);
+
+/* The position after the last acknowledged batch. */
+const char *ds_reader_offset(const struct ds_reader *r);
+uint64_t ds_reader_skip(const struct ds_reader *r);
+const char *ds_reader_content_type(const struct ds_reader *r);
+enum ds_phase ds_reader_phase(const struct ds_reader *r);
+const struct dstream_error *ds_reader_error(const struct ds_reader *r);
+
+/* The wait before retry number `n` (from 0): min(max, base * 2^n), of which the upper half is
+ * drawn. */
+int64_t ds_backoff(const struct ds_limits *l, unsigned n, uint64_t random);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Performs the HTTP requests that others decide on: one libcurl multi handle for many transfers at
+ * once. The only folder that includes curl.h. It retries nothing, follows no redirect and judges no
+ * status.
+ *
+ * It owns no loop: it names descriptors to watch and a time, and is told when they are ready.
+ */
+#ifndef DS_TRANSPORT_TRANSPORT_H
+#define DS_TRANSPORT_TRANSPORT_H
+
+#include "base/error.h"
+#include "base/http.h"
+
+struct ds_transport;
+struct ds_transfer;
+
+enum { DS_WATCH_READ = 1, DS_WATCH_WRITE = 2 };
+
+/* What transport needs of its loop. */
+struct ds_transport_ops {
+    /* Watch `fd` for `what` (DS_WATCH_*, or-ed; 0: no longer) from now on. */
+    void (*watch)(void *ctx, int fd, unsigned what);
+    /* Call ds_transport_timeout() in `ms` from now; -1: not any more. Replaces the last one. */
+    void (*timer)(void *ctx, int64_t ms);
+};
+
+/* What every request of one stream (or one side of a copy) has in common. Copied. */
+struct ds_transport_options {
+    const char *const *headers; /* the user's own "Name: value" lines */
+    size_t nheaders;
+    const char *cacert; /* NULL: the system's */
+    bool insecure;
+    int64_t connect_ms;
+    size_t max_head;
+};
+struct ds_session; /* those options, made ready for use */
+
+/* What a transfer calls back. None of it is called after ds_transfer_cancel(). All are called from
+ * within ds_transport_ready() and ds_transport_timeout(), never from ds_transfer_start(). */
+struct ds_transfer_ops {
+    /* The head of the answer, once; not for 1xx. */
+    void (*head)(void *ctx, const struct ds_head *head);
+    /* A piece of the body. All of it counts as taken. False pauses the transfer: no more comes
+     * until ds_transfer_resume(); the server feels the back-pressure. */
+    bool (*body)(void *ctx, const char *p, size_t n);
+    /* The end, once. The transfer is freed by transport after this returns. Never while paused. */
+    void (*end)(void *ctx, const struct ds_result *result);
+};
+
+/* NULL without memory. Several transports may exist in a process and are independent. */
+struct ds_transport *ds_transport_new(const struct ds_transport_ops *ops, void *ctx);
+/* Every session and transfer must be gone. */
+void ds_transport_free(struct ds_transport *t);
+/* `fd` is ready for `what`; 0 with an error condition on it. */
+void ds_transport_ready(struct ds_transport *t, int fd, unsigned what);
+void ds_transport_timeout(struct ds_transport *t);
+
+/* ERR_ARGUMENT for a header with a line break, without a colon, or of a name that the protocol
+ * sets. */
+enum dstream_code ds_session_new(struct ds_session **out, struct ds_transport *t,
+                                 const struct ds_transport_options *o, struct dstream_error *err);
+void ds_session_free(struct ds_session *s);
+
+/* Starts it. The request and its strings are copied but for the body, which must stay until the
+ * end. NULL without memory. */
+struct ds_transfer *ds_transfer_start(struct ds_session *s, const struct ds_request *req,
+                                      const struct ds_transfer_ops *ops, void *ctx);
+/* Goes on after a body callback returned false. */
+void ds_transfer_resume(struct ds_transfer *x);
+/* Closes its connection unless it can be kept, and frees it. Calls nothing back and does not wait
+ * for a resolver. Not from inside its own callbacks. */
+void ds_transfer_cancel(struct ds_transfer *x);
+
+#endif
