@@ -23,14 +23,15 @@ struct ds_json_cut {
     uint64_t pos;    /* bytes consumed */
     const char *why; /* after ERR_PARSE / ERR_LIMIT: a static text; pos is where */
     /* private */
-    int state;
+    unsigned state;
     unsigned depth;       /* containers open, the outer array of DS_JSON_ARRAY not counted */
     unsigned char *stack; /* one bit a level: object or array */
     struct ds_utf8 utf8;
-    unsigned literal_at;
-    const char *literal;
+    const char *literal; /* what is left of "true", "false" or "null" */
     unsigned hex_left;
-    bool in_message;
+    bool key;        /* the string under way is a key */
+    bool in_message; /* bytes belong to a message */
+    bool in_place;
     enum dstream_code failed;
 };
 
