@@ -27,8 +27,7 @@ struct ds_sse_event {
 
 /* Each returns DSTREAM_OK to go on. Any other code ends ds_sse_feed() with it, for good. */
 struct ds_sse_ops {
-    /* A piece of the data of the event under way, never empty. `name` is the event name seen so
-     * far. */
+    /* A piece of the data of the event under way, never empty. Its name may still come. */
     enum dstream_code (*data)(void *ctx, const char *p, size_t n);
     /* The blank line: an event whose data (perhaps empty) has been passed on. *stop may be set to
      * end this feed right after it, so that what follows can wait. */
@@ -38,20 +37,23 @@ struct ds_sse_ops {
 struct ds_sse_parser {
     const struct ds_sse_ops *ops;
     void *ctx;
+    const char *why; /* after an error of the parser's own: a static text */
     /* The rest is private. */
-    int state;
+    unsigned state, field; /* the field under way */
     enum dstream_code failed;
-    uint8_t bom;         /* bytes of the byte order mark matched */
-    bool pending_cr;     /* the last byte was CR: an LF now belongs to it */
-    bool has_data;       /* the event under way has a data line */
-    bool has_id, id_bad; /* an id was seen; the id line under way has a NUL or is not kept */
-    uint8_t field;       /* the field under way */
+    uint8_t bom;     /* bytes of the byte order mark matched */
+    bool pending_cr; /* the last byte was CR: an LF now belongs to it */
+    bool begun;      /* a line of the event under way has been seen, maybe only a comment */
+    bool has_data;   /* the event under way has a data line */
+    bool has_id;     /* an id was seen on the stream */
+    bool bad;        /* the id or retry line under way is to be ignored */
+    bool has_retry;
     char field_name[8];
     uint8_t field_len;
-    struct ds_buf name, id, id_new, digits;
-    bool has_retry;
-    uint64_t retry;
-    uint64_t pos; /* bytes consumed since the start */
+    struct ds_buf name, id, id_new;
+    uint64_t retry, retry_new;
+    uint64_t pos;       /* bytes consumed since the start */
+    uint64_t event_pos; /* where the event under way began */
 };
 
 void ds_sse_init(struct ds_sse_parser *p, const struct ds_sse_ops *ops, void *ctx);
@@ -66,7 +68,10 @@ enum dstream_code ds_sse_feed(struct ds_sse_parser *p, const char *bytes, size_t
                               size_t *consumed);
 /* The last `retry` field, in milliseconds; false where there was none. */
 bool ds_sse_retry(const struct ds_sse_parser *p, uint64_t *ms);
-/* Bytes consumed since ds_sse_init() or ds_sse_reset(), for error messages. */
+/* Bytes consumed since ds_sse_init() or ds_sse_reset(). */
 uint64_t ds_sse_pos(const struct ds_sse_parser *p);
+/* Where the first line of the event under way began, for error messages: unlike the bytes consumed
+ * it does not depend on how the bytes were cut. */
+uint64_t ds_sse_event_pos(const struct ds_sse_parser *p);
 
 #endif
