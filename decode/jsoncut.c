@@ -481,9 +481,14 @@ enum dstream_code ds_json_cut_in_place(struct ds_json_cut *c, struct ds_items *o
 bool ds_json_valid(const char *p, size_t n, unsigned max_depth)
 {
     struct ds_json_cut c;
+    unsigned char stack[128]; /* what is asked about is small, as a rule: no allocation */
+    bool fits = max_depth / 8 < sizeof stack;
     ds_json_cut_init(&c, SHAPE_ONE, max_depth);
+    if (fits)
+        c.stack = stack;
     bool valid = ds_json_cut_feed(&c, p, n, NULL) == DSTREAM_OK &&
                  ds_json_cut_finish(&c, NULL) == DSTREAM_OK;
-    ds_json_cut_free(&c);
+    if (!fits)
+        ds_json_cut_free(&c);
     return valid;
 }

@@ -12,7 +12,10 @@
 #include "base/error.h"
 #include "base/items.h"
 #include "base/limits.h"
+#include "decode/jsoncut.h"
 #include "sse/parser.h"
+
+#define DS_CONTROL_MAX 65536 /* bytes of a control event's JSON text */
 
 enum ds_sse_kind {
     DS_SSE_TEXT,  /* the bytes of the wire */
@@ -41,11 +44,13 @@ struct ds_events {
     struct ds_control control;
     struct dstream_error
         error; /* code, and a message that says what and where (byte of the connection) */
+    bool any;  /* a byte has come on this connection */
     /* private */
+    struct ds_json_cut cut;
     size_t mark;       /* where the event under way began in the staged bytes */
     size_t mark_count; /* and how many messages there were */
     bool batch;        /* the control event has come */
-    bool any;          /* a byte has come on this connection */
+    bool ended;        /* it was the one that closes the stream */
 };
 
 /* `limits` is lent and must outlive it. */
@@ -56,7 +61,8 @@ void ds_events_reset(struct ds_events *e, enum ds_sse_kind kind);
 /* Takes bytes up to and including the next control event. ERR_PARSE for a malformed control event,
  * base64 or JSON; ERR_PROTOCOL for a control event without a usable offset; ERR_LIMIT where staged
  * bytes exceed max_event or a token its cap. Events of other names are ignored. After BATCH, call
- * ds_events_take() before feeding on. */
+ * ds_events_take() before feeding on. Behind a control event that closes the stream nothing is
+ * read: further bytes are used up and ignored. */
 enum ds_events_result ds_events_feed(struct ds_events *e, const char *bytes, size_t n,
                                      size_t *consumed);
 /* The batch was handed over: empties the staged data, keeping the memory for the next one. */
