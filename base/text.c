@@ -133,52 +133,57 @@ static unsigned three(const byte *p, size_t n)
     return (unsigned)(p[0] & 0x0F) << 12 | (unsigned)(p[1] & 0x3F) << 6 | (p[2] & 0x3F);
 }
 
-/* How many bytes at `p` JSON wants escaped (0: none), and their text. */
-static size_t json_escape_at(const byte *p, size_t n, char text[8])
+static bool is_bidi_control(unsigned cp)
+{
+    return (cp >= 0x202A && cp <= 0x202E) || (cp >= 0x2066 && cp <= 0x2069);
+}
+
+/* How many bytes at `p` (n > 0) a JSON string wants escaped by their code point; 0: none. */
+static size_t json_wants(const byte *p, size_t n, unsigned *cp)
+{
+    *cp = *p;
+    if (*p < 0x20 || *p == 0x7F)
+        return 1;
+    if (n >= 2 && p[0] == 0xC2) {
+        *cp = p[1];
+        return p[1] < 0xA0 ? 2 : 0;
+    }
+    *cp = three(p, n);
+    return *cp == 0x2028 || *cp == 0x2029 || is_bidi_control(*cp) ? 3 : 0;
+}
+
+static enum dstream_code add_json_escape(struct ds_buf *out, unsigned cp)
 {
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
-    unsigned cp = three(p, n);
-    const char *s = *p ? strchr(from, *p) : NULL;
-    if (s) {
-        memcpy(text, (const char[]){'\\', to[s - from], '\0'}, 3);
-        return 1;
-    }
-    if (*p < 0x20) {
-        memcpy(text, "\\u00", 4);
-        memcpy(text + 4, (const char[]){hex_digits[*p >> 4], hex_digits[*p & 15], '\0'}, 3);
-        return 1;
-    }
-    if (cp == 0x2028 || cp == 0x2029) {
-        memcpy(text, cp == 0x2028 ? "\\u2028" : "\\u2029", 7);
-        return 3;
-    }
-    return 0;
+    const char *s = cp > 0 && cp < 0x80 ? strchr(from, (int)cp) : NULL;
+    if (s)
+        return ds_buf_add(out, (const char[]){'\\', to[s - from]}, 2);
+    return ds_buf_addf(out, "\\u%04x", cp);
 }
 
 enum dstream_code ds_json_escape(struct ds_buf *out, const void *data, size_t n)
 {
     const byte *p = data;
-    size_t run = 0;
-    while (run < n) {
+    enum dstream_code rc = DSTREAM_OK;
+    size_t run = 0; /* bytes at `p` that stay */
+    while (run < n && rc == DSTREAM_OK) {
         byte c = p[run];
-        char text[8];
-        size_t used = 0;
-        if (c < 0x20 || c == '"' || c == '\\' || c == 0xE2)
-            used = json_escape_at(p + run, n - run, text);
+        unsigned cp = c;
+        size_t used = 1;
+        if (c != '"' && c != '\\')
+            used = c >= 0x20 && c < 0x7F ? 0 : json_wants(p + run, n - run, &cp);
         if (used == 0) {
             run++;
             continue;
         }
-        enum dstream_code rc = ds_buf_add(out, p, run);
+        rc = ds_buf_add(out, p, run);
         if (rc == DSTREAM_OK)
-            rc = ds_buf_adds(out, text);
-        if (rc != DSTREAM_OK)
-            return rc;
+            rc = add_json_escape(out, cp);
         p += run + used;
         n -= run + used;
         run = 0;
     }
-    return ds_buf_add(out, p, n);
+    return rc == DSTREAM_OK ? ds_buf_add(out, p, n) : rc;
 }
 
 /* Whether a well-formed sequence may reach a terminal as it is. */
@@ -187,11 +192,6 @@ static bool shows(const byte *p, size_t len)
     if (len == 1)
         return (*p >= 0x20 && *p != 0x7F) || *p == '\n' || *p == '\t';
     return !(len == 2 && p[0] == 0xC2 && p[1] < 0xA0); /* C1 */
-}
-
-static bool is_bidi_control(unsigned cp)
-{
-    return (cp >= 0x202A && cp <= 0x202E) || (cp >= 0x2066 && cp <= 0x2069);
 }
 
 static enum dstream_code add_escaped(struct ds_buf *out, const byte *p, size_t n)

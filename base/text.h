@@ -22,8 +22,9 @@ bool ds_utf8_valid(const void *p, size_t n);
 /* Appends `p` with each maximal ill-formed part replaced by U+FFFD (WHATWG decoding). */
 enum dstream_code ds_utf8_replace(struct ds_buf *out, const void *p, size_t n);
 
-/* Appends `p` as the inside of a JSON string: quotes, backslashes, controls, U+2028/9 escaped. `p`
- * must be UTF-8. */
+/* Appends `p` as the inside of a JSON string: quotes, backslashes, U+2028/9 and all that
+ * ds_terminal_escape() would not show (C0, DEL, C1, bidirectional overrides) escaped. `p` must be
+ * UTF-8. */
 enum dstream_code ds_json_escape(struct ds_buf *out, const void *p, size_t n);
 /* Appends `p` for a terminal: C0 (but LF and TAB), DEL, C1 controls and bytes that are not UTF-8 as
  * \xNN; bidirectional overrides as \u{NNNN}. */

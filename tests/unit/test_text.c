@@ -118,11 +118,13 @@ static void expect_text(transform f, const char *in, size_t n, const char *want)
 Test(text, json_escaping)
 {
     EXPECT_TEXT(ds_json_escape, "", "");
-    EXPECT_TEXT(ds_json_escape, "plain/'\x7F", "plain/'\x7F");
+    EXPECT_TEXT(ds_json_escape, "plain/'", "plain/'");
     EXPECT_TEXT(ds_json_escape, "\"\\\b\f\n\r\t", "\\\"\\\\\\b\\f\\n\\r\\t");
     EXPECT_TEXT(ds_json_escape, "a\0b\x1F\x0B", "a\\u0000b\\u001f\\u000b");
     EXPECT_TEXT(ds_json_escape, "\xE2\x80\xA7\xE2\x80\xA8x\xE2\x80\xA9\xE2\x80\xAA",
-                "\xE2\x80\xA7\\u2028x\\u2029\xE2\x80\xAA");
+                "\xE2\x80\xA7\\u2028x\\u2029\\u202a");
+    EXPECT_TEXT(ds_json_escape, "\x7F\xC2\x85\xC2\x9F\xC2\xA0\xC3\x85",
+                "\\u007f\\u0085\\u009f\xC2\xA0\xC3\x85");
     EXPECT_TEXT(ds_json_escape, "\xE2\x82\xAC\xF0\x9F\x98\x80", "\xE2\x82\xAC\xF0\x9F\x98\x80");
 }
 
