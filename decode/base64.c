@@ -8,38 +8,38 @@
 /* What libb64 is given at once: its lengths are ints. A multiple of 4 and of 3. */
 #define SLICE 3072
 
-enum { PAD = 64, SKIP = 65, BAD = 66 };
+enum { PAD = 65, SKIP = 66 };
 
-/* The value of a byte, or what else it is. */
-static unsigned value_of(unsigned char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A' + 0u;
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26u;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52u;
-    switch (c) {
-    case '+':
-        return 62;
-    case '/':
-        return 63;
-    case '=':
-        return PAD;
-    case '\r':
-    case '\n':
-        return SKIP;
-    default:
-        return BAD;
-    }
-}
+/* One more than the value of each byte of the alphabet, or what else the byte is; 0 for nothing
+ * that belongs here. */
+static const unsigned char kinds[256] = {
+    ['+'] = 63, ['/'] = 64,  ['A'] = 1,     ['B'] = 2,     ['C'] = 3,  ['D'] = 4,  ['E'] = 5,
+    ['F'] = 6,  ['G'] = 7,   ['H'] = 8,     ['I'] = 9,     ['J'] = 10, ['K'] = 11, ['L'] = 12,
+    ['M'] = 13, ['N'] = 14,  ['O'] = 15,    ['P'] = 16,    ['Q'] = 17, ['R'] = 18, ['S'] = 19,
+    ['T'] = 20, ['U'] = 21,  ['V'] = 22,    ['W'] = 23,    ['X'] = 24, ['Y'] = 25, ['Z'] = 26,
+    ['a'] = 27, ['b'] = 28,  ['c'] = 29,    ['d'] = 30,    ['e'] = 31, ['f'] = 32, ['g'] = 33,
+    ['h'] = 34, ['i'] = 35,  ['j'] = 36,    ['k'] = 37,    ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42,  ['q'] = 43,    ['r'] = 44,    ['s'] = 45, ['t'] = 46, ['u'] = 47,
+    ['v'] = 48, ['w'] = 49,  ['x'] = 50,    ['y'] = 51,    ['z'] = 52, ['0'] = 53, ['1'] = 54,
+    ['2'] = 55, ['3'] = 56,  ['4'] = 57,    ['5'] = 58,    ['6'] = 59, ['7'] = 60, ['8'] = 61,
+    ['9'] = 62, ['='] = PAD, ['\r'] = SKIP, ['\n'] = SKIP,
+};
 
 struct scan {
+    char *p;
     size_t len;     /* bytes kept, padding included */
     unsigned pads;  /* padding bytes among them */
-    unsigned last;  /* value of the last byte that is not padding, */
-    size_t last_at; /* and its index in the input */
+    size_t last_at; /* index in the input of the last byte that is not padding */
 };
+
+/* The length of the run of bytes of the alphabet at `p`. */
+static size_t alphabet_run(const char *p, size_t n)
+{
+    size_t i = 0;
+    while (i < n && kinds[(unsigned char)p[i]] - 1u < 64)
+        i++;
+    return i;
+}
 
 /* Takes a padding byte at index `i`; NULL, or what is wrong and where. */
 static const char *take_pad(struct scan *s, size_t i, size_t *error_at)
@@ -47,34 +47,40 @@ static const char *take_pad(struct scan *s, size_t i, size_t *error_at)
     *error_at = i;
     if (s->pads == 0 ? s->len % 4 < 2 : s->len % 4 == 0)
         return "padding where none belongs";
-    unsigned rest = s->len % 4 == 2 ? 0x0F : 0x03; /* bits that carry no data */
-    if (s->pads == 0 && (s->last & rest) != 0) {
-        *error_at = s->last_at;
-        return "trailing bits that are not zero";
+    if (s->pads == 0) {
+        unsigned last = kinds[(unsigned char)s->p[s->len - 1]] - 1u;
+        if ((last & (s->len % 4 == 2 ? 0x0F : 0x03)) != 0) { /* bits that carry no data */
+            *error_at = s->last_at;
+            return "trailing bits that are not zero";
+        }
     }
     s->pads++;
+    s->p[s->len++] = '=';
     return NULL;
 }
 
 /* Checks everything and drops CR and LF; NULL, or what is wrong and where. */
-static const char *check(char *p, size_t n, struct scan *s, size_t *error_at)
+static const char *check(struct scan *s, size_t n, size_t *error_at)
 {
-    for (size_t i = 0; i < n; i++) {
-        unsigned v = value_of((unsigned char)p[i]);
-        if (v == SKIP)
+    for (size_t i = 0; i < n;) {
+        size_t run = alphabet_run(s->p + i, n - i);
+        *error_at = i;
+        if (run > 0) {
+            if (s->pads > 0)
+                return "data behind the padding";
+            memmove(s->p + s->len, s->p + i, run);
+            s->len += run;
+            s->last_at = i + run - 1;
+            i += run;
             continue;
-        if (v >= PAD || s->pads > 0) {
-            *error_at = i;
-            const char *why = v == BAD   ? "a byte that is not of the alphabet"
-                              : v == PAD ? take_pad(s, i, error_at)
-                                         : "data behind the padding";
-            if (why)
-                return why;
-        } else {
-            s->last = v;
-            s->last_at = i;
         }
-        p[s->len++] = p[i];
+        unsigned kind = kinds[(unsigned char)s->p[i]];
+        const char *why = kind == PAD    ? take_pad(s, i, error_at)
+                          : kind == SKIP ? NULL
+                                         : "a byte that is not of the alphabet";
+        if (why)
+            return why;
+        i++;
     }
     *error_at = n;
     return s->len % 4 == 0 ? NULL : "its length is no multiple of four";
@@ -101,9 +107,9 @@ static size_t decode_checked(char *p, size_t n)
 enum dstream_code ds_base64_decode(char *p, size_t n, size_t *out_len, size_t *error_at,
                                    const char **why)
 {
-    struct scan s = {0};
+    struct scan s = {.p = p};
     *out_len = 0;
-    *why = check(p, n, &s, error_at);
+    *why = check(&s, n, error_at);
     if (*why)
         return DSTREAM_ERR_PARSE;
     *out_len = decode_checked(p, s.len - s.pads);
