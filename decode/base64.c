@@ -45,7 +45,7 @@ static size_t alphabet_run(const char *p, size_t n)
 static const char *take_pad(struct scan *s, size_t i, size_t *error_at)
 {
     *error_at = i;
-    if (s->pads == 0 ? s->len % 4 < 2 : s->len % 4 == 0)
+    if (s->len % 4 < 2) /* also where the padding is complete */
         return "padding where none belongs";
     if (s->pads == 0) {
         unsigned last = kinds[(unsigned char)s->p[s->len - 1]] - 1u;

@@ -13,8 +13,9 @@
 
 enum ds_json_shape {
     DS_JSON_ARRAY, /* one array; its elements are the messages (an empty array has none) */
-    DS_JSON_VALUES /* values one after another, set apart by white space or by themselves, to the
-                      end of input; each is a message */
+    /* Values one after another to the end of input, each a message. Numbers and words (true, false,
+     * null) need white space between them; what has quotes or brackets needs none. */
+    DS_JSON_VALUES
 };
 
 struct ds_json_cut {

@@ -203,7 +203,7 @@ static enum dstream_code end_line(struct feeding *f)
 {
     struct ds_sse_parser *s = f->s;
     enum dstream_code rc = DSTREAM_OK;
-    if (s->state == ST_LINE || s->state == ST_BOM) {
+    if (s->state == ST_LINE) {
         rc = dispatch(f);
     } else {
         if (s->state == ST_NAME)

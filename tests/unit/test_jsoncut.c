@@ -583,6 +583,21 @@ Test(jsoncut, an_error_sticks_until_the_reset)
     ds_items_free(&out);
 }
 
+/* Strings are looked at eight bytes at a time: each byte at each place of two words. */
+Test(jsoncut, each_byte_in_a_string_is_judged_at_every_place)
+{
+    for (unsigned byte = 0; byte < 0x100; byte++) {
+        bool good = byte >= 0x20 && byte != '"' && byte != '\\' && byte < 0x80;
+        for (size_t at = 0; at < 17; at++) {
+            char text[] = "\"0123456789abcdefg\"";
+            text[1 + at] = (char)byte;
+            bool escape = byte == '\\' && strchr("bf", text[2 + at]);
+            cr_expect_eq(ds_json_valid(text, sizeof text - 1, 1), good || escape, "%02x at %zu",
+                         byte, at);
+        }
+    }
+}
+
 /* Deep nesting is a count, never recursion. */
 Test(jsoncut, nesting_is_limited_exactly)
 {
