@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "faulty.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void die(void)
+{
+    kill(getpid(), SIGKILL);
+    for (;;)
+        pause();
+}
+
+/* Counts the call; a negative errno where it is to fail. */
+static int before(struct ds_faulty *f, const char *name)
+{
+    if (f->only && strcmp(f->only, name) != 0)
+        return 0;
+    snprintf(f->last, sizeof f->last, "%s", name);
+    if (f->calls++ != f->at)
+        return 0;
+    if (f->fault == DS_FAULT_KILL_BEFORE)
+        die();
+    return f->fault == DS_FAULT_FAIL ? -f->error : 0;
+}
+
+static void after(const struct ds_faulty *f, const char *name)
+{
+    if (f->fault == DS_FAULT_KILL_AFTER && f->calls - 1 == f->at && strcmp(f->last, name) == 0)
+        die();
+}
+
+static int faulty_open(void *ctx, int dir, const char *name, enum ds_open how)
+{
+    int rc = before(ctx, "open");
+    if (rc == 0)
+        rc = ds_fileops_system.open(NULL, dir, name, how);
+    after(ctx, "open");
+    return rc;
+}
+
+static int faulty_close(void *ctx, int fd)
+{
+    (void)ctx;
+    return ds_fileops_system.close(NULL, fd);
+}
+
+static int64_t faulty_read(void *ctx, int fd, void *p, size_t n, uint64_t at)
+{
+    (void)ctx;
+    return ds_fileops_system.read(NULL, fd, p, n, at);
+}
+
+static int64_t faulty_write(void *ctx, int fd, const void *p, size_t n, uint64_t at)
+{
+    int rc = before(ctx, "write");
+    int64_t put = rc ? rc : ds_fileops_system.write(NULL, fd, p, n > 1 ? n - n / 2 : n, at);
+    after(ctx, "write");
+    return put;
+}
+
+static int faulty_truncate(void *ctx, int fd, uint64_t size)
+{
+    int rc = before(ctx, "truncate");
+    if (rc == 0)
+        rc = ds_fileops_system.truncate(NULL, fd, size);
+    after(ctx, "truncate");
+    return rc;
+}
+
+static int faulty_sync_data(void *ctx, int fd)
+{
+    int rc = before(ctx, "sync_data");
+    if (rc == 0)
+        rc = ds_fileops_system.sync_data(NULL, fd);
+    after(ctx, "sync_data");
+    return rc;
+}
+
+static int faulty_sync(void *ctx, int fd)
+{
+    int rc = before(ctx, "sync");
+    if (rc == 0)
+        rc = ds_fileops_system.sync(NULL, fd);
+    after(ctx, "sync");
+    return rc;
+}
+
+static int faulty_rename(void *ctx, int dir, const char *from, const char *to)
+{
+    int rc = before(ctx, "rename");
+    if (rc == 0)
+        rc = ds_fileops_system.rename(NULL, dir, from, to);
+    after(ctx, "rename");
+    return rc;
+}
+
+static int faulty_unlink(void *ctx, int dir, const char *name)
+{
+    int rc = before(ctx, "unlink");
+    if (rc == 0)
+        rc = ds_fileops_system.unlink(NULL, dir, name);
+    after(ctx, "unlink");
+    return rc;
+}
+
+static int faulty_info(void *ctx, int fd, struct ds_file_info *out)
+{
+    (void)ctx;
+    return ds_fileops_system.info(NULL, fd, out);
+}
+
+static int faulty_lock(void *ctx, int fd, enum ds_lock kind)
+{
+    (void)ctx;
+    return ds_fileops_system.lock(NULL, fd, kind);
+}
+
+void ds_faulty_init(struct ds_faulty *f, enum ds_fault fault, long at)
+{
+    *f = (struct ds_faulty){
+        .ops = {faulty_open, faulty_close, faulty_read, faulty_write, faulty_truncate,
+                faulty_sync_data, faulty_sync, faulty_rename, faulty_unlink, faulty_info,
+                faulty_lock, f},
+        .fault = fault,
+        .at = at,
+    };
+}
