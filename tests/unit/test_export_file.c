@@ -819,7 +819,7 @@ static bool killed_at(enum ds_fault fault, long n, int before)
         struct dstream_error err = {0};
         j.o.ops = &f.ops;
         j.o.overwrite = before < 0;
-        _exit(run(&j, &err));
+        _exit(run(&j, &err) == DSTREAM_OK ? 0 : 1);
     }
     int status;
     cr_assert_eq(waitpid(child, &status, 0), child);
