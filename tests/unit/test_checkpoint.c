@@ -434,3 +434,16 @@ Test(witness, covers_whole_messages)
         ds_witness_end(&k);
     }
 }
+
+Test(witness, hashes_messages_without_the_line_breaks_inside)
+{
+    static const char data[] = "[1,\r\n2]\n{\n}\n7\n";
+    static const size_t ends[] = {8, 12, 14};
+    struct ds_witness_keeper k;
+    struct ds_checkpoint_witness w = {0};
+    cr_assert_eq(ds_witness_begin(&k, 100), DSTREAM_OK);
+    struct ds_witness_piece p = {.start = "s", .data = data, .len = 14, .ends = ends, .count = 3};
+    ds_witness_add(&k, &w, &p);
+    expect_witness(&w, "s", 3, 3, "[1,2]\n{}\n7\n");
+    ds_witness_end(&k);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dstream state show FILE: a checkpoint in words. Takes no lock, so it works beside an export. */
+#include "config.h"
+
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/http.h"
+#include "base/text.h"
+#include "store/state.h"
+
+/* More than all fields can take, each byte of them escaped: reserved at once, so that no addition
+ * has to be checked. */
+#define SHOWN_MAX ((size_t)256 * 1024)
+
+/* "name: value", with whatever a terminal should not see made visible. */
+static void show(struct ds_buf *b, const char *name, const char *value)
+{
+    ds_buf_addf(b, "%s: ", name);
+    ds_terminal_escape(b, value, strlen(value));
+    ds_buf_addc(b, '\n');
+}
+
+static void show_number(struct ds_buf *b, const char *name, uint64_t v, const char *unit)
+{
+    ds_buf_addf(b, "%s: %llu%s%s\n", name, (unsigned long long)v, *unit ? " " : "", unit);
+}
+
+static void show_left_out(struct ds_buf *b, const char *names)
+{
+    if (!*names)
+        return;
+    ds_buf_adds(b, "left out of the url:");
+    for (const char *p = names; *p;) {
+        size_t n = strcspn(p, "&");
+        ds_buf_addc(b, ' ');
+        ds_terminal_escape(b, p, n);
+        p += n + (p[n] != '\0');
+    }
+    ds_buf_addc(b, '\n');
+}
+
+static void show_output(struct ds_buf *b, const struct ds_checkpoint *c)
+{
+    if (!c->has_output) {
+        show(b, "output", "none (to a pipe: at least once)");
+        return;
+    }
+    show_number(b, "output length", c->length, "bytes");
+    ds_buf_addf(b, "output end: %s:%s (of its last %d bytes)\n", DS_HASH_NAME, c->tail,
+                DS_CHECKPOINT_TAIL);
+}
+
+static void show_witness(struct ds_buf *b, const struct ds_checkpoint *c)
+{
+    const struct ds_checkpoint_witness *w = &c->witness;
+    if (!w->start[0]) {
+        show(b, "witness",
+             "none (no data yet: there is nothing to compare the stream with on resuming)");
+        return;
+    }
+    const char *unit = ds_type_is_json(c->content_type) ? "messages" : "bytes";
+    show(b, "witness start", w->start);
+    show_number(b, "witness delivered", w->delivered, unit);
+    show_number(b, "witness hashed", w->hashed, unit);
+    ds_buf_addf(b, "witness hash: %s:%s\n", DS_HASH_NAME, w->hash);
+}
+
+static void show_all(struct ds_buf *b, const char *path, const struct ds_checkpoint *c)
+{
+    show(b, "state", path);
+    show(b, "time", c->time);
+    show(b, "url", c->url);
+    show_left_out(b, c->left_out);
+    show(b, "content type", c->content_type[0] ? c->content_type : "not known yet");
+    show(b, "format", c->format);
+    show(b, "from", strcmp(c->from, "-1") == 0 ? "beginning" : c->from);
+    show_number(b, "from skip", c->from_skip, "");
+    show(b, "from offset", c->from_offset);
+    show(b, "first", c->first[0] ? c->first : "no data yet");
+    show(b, "offset", c->offset);
+    show_number(b, "skip", c->skip, "");
+    show(b, "closed", c->closed ? "yes" : "no");
+    show_output(b, c);
+    show_witness(b, c);
+}
+
+/* The state of the output `name`, else `name` itself. The path that was taken is left in `path`. */
+static enum dstream_code find(struct ds_cli *cli, const char *name, struct ds_buf *path,
+                              struct ds_checkpoint *c, bool *missing, struct dstream_error *err)
+{
+    enum dstream_code rc = DSTREAM_ERR_NOMEM;
+    for (int beside = 1; beside >= 0; beside--) {
+        path->len = 0;
+        if (ds_buf_addf(path, beside ? "%s.dstate" : "%s", name) != DSTREAM_OK || !ds_buf_str(path))
+            return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a file name");
+        rc = ds_state_show(cli->fileops, path->data, c, missing, err);
+        if (!*missing)
+            break;
+    }
+    return rc;
+}
+
+static int print(struct ds_cli *cli, const struct ds_buf *b)
+{
+    struct dstream_error err = {0};
+    if (fwrite(b->data, 1, b->len, stdout) == b->len && fflush(stdout) == 0)
+        return DS_EXIT_OK;
+    ds_error_set(&err, DSTREAM_ERR_IO, "standard output: cannot write: %s", ds_errno_text(errno));
+    return ds_cli_fail(cli, &err);
+}
+
+static int show_state(struct ds_cli *cli, const char *name)
+{
+    struct dstream_error err = {0};
+    struct ds_checkpoint *c = ds_calloc(1, sizeof *c);
+    struct ds_buf path, b;
+    bool missing = false;
+    ds_buf_init(&path, SHOWN_MAX);
+    ds_buf_init(&b, SHOWN_MAX);
+    int status;
+    if (!c || ds_buf_reserve(&b, SHOWN_MAX) != DSTREAM_OK)
+        ds_error_set(&err, DSTREAM_ERR_NOMEM, "no memory to read a state file");
+    else if (find(cli, name, &path, c, &missing, &err) == DSTREAM_OK)
+        show_all(&b, path.data, c);
+    if (missing)
+        ds_error_set(&err, DSTREAM_ERR_IO, "%s: no such state file, nor %s.dstate", name, name);
+    status = err.code == DSTREAM_OK ? print(cli, &b) : ds_cli_fail(cli, &err);
+    ds_buf_free(&path);
+    ds_buf_free(&b);
+    ds_free(c);
+    return missing ? DS_EXIT_NO_INPUT : status;
+}
+
+int ds_cmd_state(struct ds_cli *c)
+{
+    if (c->nargs != 2 || strcmp(c->args[0], "show") != 0)
+        return ds_cli_usage(c, "state: give \"show\" and one file: dstream state show FILE");
+    return show_state(c, c->args[1]);
+}
