@@ -378,6 +378,18 @@ enum dstream_code ds_export_write(struct ds_export *x, const void *p, size_t n,
     return DSTREAM_OK;
 }
 
+void ds_export_undo(struct ds_export *x, uint64_t length)
+{
+    if (!x->ready || length >= x->length)
+        return;
+    x->length = length;
+    /* As after a failed write: what cannot be cut off now is cut off by the next run. Nothing may
+     * be written over it. */
+    int rc = x->ops->truncate(x->ops->ctx, x->fd, length);
+    if (rc < 0 && x->write_failed == 0)
+        x->write_failed = rc;
+}
+
 enum dstream_code ds_export_commit(struct ds_export *x, const struct ds_checkpoint *c,
                                    struct dstream_error *err)
 {

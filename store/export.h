@@ -52,6 +52,9 @@ enum dstream_code ds_export_confirm(struct ds_export *x, const struct ds_checkpo
  * what was written before can still be committed. */
 enum dstream_code ds_export_write(struct ds_export *x, const void *p, size_t n,
                                   struct dstream_error *err);
+/* Takes back what was written since the length was `length`, so that a commit does not speak of it:
+ * for what was written in pieces and then failed. */
+void ds_export_undo(struct ds_export *x, uint64_t length);
 /* Makes all that was written durable, together with `c`, whose length, tail and time are filled in
  * here. After a failed sync it fails for good. */
 enum dstream_code ds_export_commit(struct ds_export *x, const struct ds_checkpoint *c,

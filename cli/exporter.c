@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/exporter.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/http.h"
+#include "base/url.h"
+#include "store/witness.h"
+
+struct ds_exporter {
+    struct ds_exporter_config c;
+    struct ds_export *file;
+    struct ds_checkpoint at; /* as of the last whole write: what a commit now would say */
+    struct ds_witness_keeper keeper;
+    enum ds_format_kind format; /* auto until the stream's type is known */
+    bool resumed;
+    bool ready;                /* the file is */
+    bool pending;              /* `at` or the file differ from what was committed */
+    int64_t pending_since;     /* by the time given with the batch */
+    uint64_t committed;        /* length of the output as of the last commit */
+    uint64_t bytes, messages;  /* of the stream, in this run */
+    struct dstream_error *err; /* of the call under way */
+};
+
+/* --- formats ---------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    enum ds_format_kind kind;
+} formats[] = {
+    {"raw", DS_FORMAT_RAW}, {"ndjson", DS_FORMAT_NDJSON}, {"envelope", DS_FORMAT_ENVELOPE}};
+
+static const char *format_name(enum ds_format_kind kind)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (formats[i].kind == kind)
+            return formats[i].name;
+    }
+    return "";
+}
+
+static enum ds_format_kind format_kind(const char *name)
+{
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (strcmp(formats[i].name, name) == 0)
+            return formats[i].kind;
+    }
+    return DS_FORMAT_AUTO;
+}
+
+/* Now that the stream's type is known. */
+static enum dstream_code settle_format(struct ds_exporter *x, bool json)
+{
+    if (x->format == DS_FORMAT_AUTO)
+        x->format = json ? DS_FORMAT_NDJSON : DS_FORMAT_RAW;
+    if (json && x->format == DS_FORMAT_RAW)
+        return ds_error_set(x->err, DSTREAM_ERR_ARGUMENT,
+                            "--format raw is not for a JSON stream, whose bytes depend on where "
+                            "the server cuts its pages: use --format ndjson");
+    if (!json && x->format == DS_FORMAT_NDJSON)
+        return ds_error_set(x->err, DSTREAM_ERR_ARGUMENT,
+                            "--format ndjson is for JSON streams only: use --format raw");
+    if (!json && x->c.has_count)
+        return ds_error_set(x->err, DSTREAM_ERR_ARGUMENT,
+                            "--count counts messages, which only JSON streams have: use --bytes");
+    return DSTREAM_OK;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint *was,
+                               struct dstream_error *err)
+{
+    struct ds_checkpoint_ask ask = {
+        .url = x->c.url,
+        .format = x->c.format == DS_FORMAT_AUTO ? NULL : format_name(x->c.format),
+        .from = x->c.from,
+        .from_skip = x->c.from_skip,
+    };
+    const char *path = ds_export_state_path(x->file);
+    enum dstream_code rc = ds_checkpoint_fits(was, &ask, path, err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    x->at = *was;
+    x->resumed = true;
+    x->format = format_kind(was->format);
+    if (x->format == DS_FORMAT_AUTO && was->format[0])
+        return ds_error_set(err, DSTREAM_ERR_STATE_MISMATCH,
+                            "%s: the state is of format %s, which this release does not know", path,
+                            was->format);
+    return DSTREAM_OK;
+}
+
+static enum dstream_code begin_anew(struct ds_exporter *x, struct dstream_error *err)
+{
+    const char *from = x->c.from ? x->c.from : "-1";
+    if (strlen(from) > DS_TOKEN_MAX)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "--from is longer than %d bytes",
+                            DS_TOKEN_MAX);
+    x->format = x->c.format;
+    strcpy(x->at.from, from);
+    strcpy(x->at.offset, from);
+    x->at.from_skip = x->at.skip = x->c.from_skip;
+    return ds_checkpoint_set_url(&x->at, x->c.url, err);
+}
+
+static enum dstream_code open_steps(struct ds_exporter *x, struct dstream_error *err)
+{
+    enum dstream_code rc = ds_witness_begin(&x->keeper, x->c.max_witness);
+    if (rc != DSTREAM_OK)
+        return ds_error_set(err, rc, "no memory for an export");
+    rc = ds_export_open(&x->file, &x->c.file, err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    const struct ds_checkpoint *was = ds_export_state(x->file);
+    return was ? go_on(x, was, err) : begin_anew(x, err);
+}
+
+enum dstream_code ds_exporter_open(struct ds_exporter **out, const struct ds_exporter_config *c,
+                                   struct dstream_error *err)
+{
+    *out = NULL;
+    struct ds_exporter *x = ds_calloc(1, sizeof *x);
+    if (!x)
+        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for an export");
+    x->c = *c;
+    enum dstream_code rc = open_steps(x, err);
+    if (rc == DSTREAM_OK)
+        *out = x;
+    else
+        ds_exporter_free(x);
+    return rc;
+}
+
+void ds_exporter_free(struct ds_exporter *x)
+{
+    if (!x)
+        return;
+    ds_export_free(x->file);
+    ds_witness_end(&x->keeper);
+    ds_free(x);
+}
+
+const char *ds_exporter_offset(const struct ds_exporter *x, uint64_t *skip)
+{
+    *skip = x->at.skip;
+    return x->at.offset;
+}
+
+const char *ds_exporter_seen(const struct ds_exporter *x, struct ds_witness *w)
+{
+    const struct ds_checkpoint_witness *have = &x->at.witness;
+    *w = (struct ds_witness){.units = have->hashed};
+    memcpy(w->start, have->start, sizeof w->start);
+    memcpy(w->hash, have->hash, sizeof w->hash);
+    return x->resumed ? x->at.content_type : NULL;
+}
+
+bool ds_exporter_complete(const struct ds_exporter *x)
+{
+    return ds_export_complete(x->file);
+}
+
+const char *ds_exporter_path(const struct ds_exporter *x)
+{
+    return ds_export_path(x->file);
+}
+
+struct ds_exporter_totals ds_exporter_totals(const struct ds_exporter *x)
+{
+    return (struct ds_exporter_totals){.bytes = x->bytes,
+                                       .messages = x->messages,
+                                       .offset = x->at.offset,
+                                       .skip = x->at.skip,
+                                       .closed = x->at.closed};
+}
+
+/* --- committing ------------------------------------------------------------------------------- */
+
+enum dstream_code ds_exporter_commit(struct ds_exporter *x, struct dstream_error *err)
+{
+    if (!x->ready || !x->pending)
+        return DSTREAM_OK;
+    enum dstream_code rc = ds_export_commit(x->file, &x->at, err);
+    if (rc == DSTREAM_OK) {
+        x->pending = false;
+        x->committed = ds_export_length(x->file);
+    }
+    return rc;
+}
+
+static void set_pending(struct ds_exporter *x, int64_t now)
+{
+    if (!x->pending)
+        x->pending_since = now;
+    x->pending = true;
+}
+
+int64_t ds_exporter_due(const struct ds_exporter *x)
+{
+    if (!x->ready || !x->pending || x->c.sync_ms < 0)
+        return DS_NEVER;
+    return x->pending_since > DS_NEVER - x->c.sync_ms ? DS_NEVER : x->pending_since + x->c.sync_ms;
+}
+
+enum dstream_code ds_exporter_tick(struct ds_exporter *x, int64_t now, struct dstream_error *err)
+{
+    return now >= ds_exporter_due(x) ? ds_exporter_commit(x, err) : DSTREAM_OK;
+}
+
+static enum dstream_code commit_by_policy(struct ds_exporter *x, int64_t now,
+                                          struct dstream_error *err)
+{
+    uint64_t fresh = ds_export_length(x->file) - x->committed;
+    if (x->c.sync_batch || (x->c.sync_bytes > 0 && fresh >= x->c.sync_bytes))
+        return ds_exporter_commit(x, err);
+    return ds_exporter_tick(x, now, err);
+}
+
+/* The stream is the one that the state speaks of, and `offset` is where it is read from. */
+static enum dstream_code make_ready(struct ds_exporter *x, const char *offset, uint64_t skip,
+                                    int64_t now)
+{
+    if (x->ready)
+        return DSTREAM_OK;
+    if (!x->resumed) {
+        memcpy(x->at.from_offset, offset, strlen(offset) + 1);
+        memcpy(x->at.offset, offset, strlen(offset) + 1);
+        x->at.skip = skip;
+    }
+    enum dstream_code rc = ds_export_confirm(x->file, &x->at, x->err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    x->ready = true;
+    x->committed = ds_export_length(x->file);
+    /* What was made or cut is not synced yet, and the end commits in any case. */
+    set_pending(x, now);
+    return DSTREAM_OK;
+}
+
+/* --- batches ---------------------------------------------------------------------------------- */
+
+/* The units of a batch: messages, or bytes. */
+struct span {
+    bool json;
+    size_t first, end; /* the new ones */
+    size_t take;       /* to before here they are wanted */
+};
+
+static size_t byte_of(const struct dstream_batch *b, bool json, size_t unit)
+{
+    if (!json)
+        return unit;
+    return unit == 0 ? 0 : b->items->ends[unit - 1];
+}
+
+static struct span span_of(const struct ds_exporter *x, const struct dstream_batch *b)
+{
+    struct span s = {.json = b->flags & DSTREAM_BATCH_JSON};
+    s.first = s.json ? b->first : b->first_byte;
+    s.end = s.json ? b->items->count : b->items->bytes.len;
+    s.take = s.end;
+    if (x->c.has_count && s.json && x->c.count - x->messages < s.take - s.first)
+        s.take = s.first + (size_t)(x->c.count - x->messages);
+    if (!x->c.has_bytes)
+        return s;
+    uint64_t left = x->c.bytes - x->bytes;
+    size_t from = byte_of(b, s.json, s.first);
+    /* Messages are never cut: the last one is the last that still fits. */
+    if (!s.json && left < s.take - s.first)
+        s.take = s.first + (size_t)left;
+    while (s.json && s.take > s.first && byte_of(b, true, s.take) - from > left)
+        s.take--;
+    return s;
+}
+
+static enum dstream_code put(void *ctx, const void *p, size_t n)
+{
+    struct ds_exporter *x = ctx;
+    return ds_export_write(x->file, p, n, x->err);
+}
+
+/* All of it, or nothing that a commit would speak of. */
+static enum dstream_code write_out(struct ds_exporter *x, const struct dstream_batch *b,
+                                   const struct span *s)
+{
+    if (s->take == s->first)
+        return DSTREAM_OK;
+    uint64_t length = ds_export_length(x->file);
+    enum dstream_code rc = x->c.render(x->format, b, s->first, s->take, put, x);
+    if (rc == DSTREAM_OK)
+        return rc;
+    ds_export_undo(x->file, length);
+    if (x->err->code == DSTREAM_OK)
+        ds_error_set(x->err, rc, "%s: cannot format a batch: %s", ds_export_path(x->file),
+                     dstream_code_text(rc));
+    return rc;
+}
+
+/* Moves the checkpoint behind what was written. */
+static void move_on(struct ds_exporter *x, const struct dstream_batch *b, const struct span *s)
+{
+    size_t from = byte_of(b, s->json, s->first), to = byte_of(b, s->json, s->take);
+    uint64_t before = b->skip - s->first; /* units of the batch that are not in its items */
+    struct ds_witness_piece piece = {
+        .start = b->start,
+        .at = before,
+        .data = b->items->bytes.data,
+        .len = to,
+        .ends = s->json ? b->items->ends : NULL,
+        .count = s->json ? s->take : 0,
+    };
+    if (s->take > s->first) {
+        ds_witness_add(&x->keeper, &x->at.witness, &piece);
+        if (!x->at.first[0])
+            strcpy(x->at.first, b->start);
+    }
+    x->bytes += to - from;
+    x->messages += s->json ? s->take - s->first : 0;
+    if (s->take < s->end || (b->flags & DSTREAM_BATCH_PARTIAL)) {
+        strcpy(x->at.offset, b->start);
+        x->at.skip = before + s->take;
+        return;
+    }
+    strcpy(x->at.offset, b->next);
+    x->at.skip = 0;
+    x->at.closed = b->flags & DSTREAM_BATCH_CLOSED;
+}
+
+static bool enough(const struct ds_exporter *x, const struct span *s)
+{
+    return s->take < s->end || (x->c.has_count && x->messages >= x->c.count) ||
+           (x->c.has_bytes && x->bytes >= x->c.bytes);
+}
+
+static bool says_more(const struct ds_exporter *x, const struct dstream_batch *b,
+                      const struct span *s)
+{
+    return s->take > s->first || (s->take == s->end && (strcmp(b->next, x->at.offset) != 0 ||
+                                                        (b->flags & DSTREAM_BATCH_CLOSED)));
+}
+
+static enum dstream_code take(struct ds_exporter *x, const char *content_type,
+                              const dstream_batch *b, int64_t now, bool *stop)
+{
+    struct span s = span_of(x, b);
+    enum dstream_code rc = settle_format(x, s.json);
+    if (rc != DSTREAM_OK)
+        return rc;
+    strcpy(x->at.format, format_name(x->format));
+    ds_checkpoint_set_type(&x->at, content_type);
+    rc = make_ready(x, strcmp(b->start, "now") == 0 ? b->next : b->start, b->skip, now);
+    if (rc == DSTREAM_OK)
+        rc = write_out(x, b, &s);
+    if (rc != DSTREAM_OK)
+        return rc;
+    if (says_more(x, b, &s)) {
+        move_on(x, b, &s);
+        set_pending(x, now);
+    }
+    *stop = enough(x, &s);
+    return commit_by_policy(x, now, x->err);
+}
+
+enum dstream_code ds_exporter_take(struct ds_exporter *x, const char *content_type,
+                                   const dstream_batch *b, int64_t now, bool *stop,
+                                   struct dstream_error *err)
+{
+    *stop = false;
+    x->err = err;
+    enum dstream_code rc = take(x, content_type, b, now, stop);
+    x->err = NULL;
+    return rc;
+}
+
+enum dstream_code ds_exporter_finish(struct ds_exporter *x, bool whole, struct dstream_error *err)
+{
+    if (whole && !x->ready && strcmp(x->at.offset, "now") != 0) {
+        x->err = err;
+        enum dstream_code rc = make_ready(x, x->at.offset, x->at.skip, 0);
+        x->err = NULL;
+        if (rc != DSTREAM_OK)
+            return rc;
+    }
+    return ds_exporter_commit(x, err);
+}

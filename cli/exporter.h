@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an export does with each batch, and when it commits: one stream into one file with its
+ * checkpoint. It knows neither loop nor network: it is handed batches and the time, and says when
+ * it wants to be called again, so that one process can drive many.
+ *
+ *   open    takes the locks and reads the state: where to read from, and what must be found again
+ *   take    a batch: what it writes is never more than what is still wanted
+ *   tick    the time has come to commit
+ *   finish  commits what is good, whatever it was that ended the reading
+ */
+#ifndef DS_CLI_EXPORTER_H
+#define DS_CLI_EXPORTER_H
+
+#include "cli/options.h"
+#include "reader/reader.h"
+#include "store/export.h"
+
+/* Takes a piece of the output. What it returns but DSTREAM_OK ends the batch with that. */
+typedef enum dstream_code (*ds_exporter_put)(void *ctx, const void *p, size_t n);
+/* Puts the units (messages of JSON, else bytes) from `from` to before `to` of the batch's items, as
+ * `format` has them. */
+typedef enum dstream_code (*ds_exporter_render)(enum ds_format_kind format, const dstream_batch *b,
+                                                size_t from, size_t to, ds_exporter_put put,
+                                                void *ctx);
+
+struct ds_exporter_config {
+    struct ds_export_options file;
+    const char *url;            /* complete */
+    enum ds_format_kind format; /* auto: by the state, else by the content type */
+    const char *from;           /* NULL: not said */
+    uint64_t from_skip;
+    bool has_count, has_bytes; /* stop after so many messages / bytes of the stream in this run */
+    uint64_t count, bytes;
+    int64_t sync_ms;     /* commit so long after the first byte that is not; -1: not by time */
+    uint64_t sync_bytes; /* commit when so much of the output is not; 0: not by size */
+    bool sync_batch;     /* commit after each batch */
+    size_t max_witness;
+    ds_exporter_render render;
+};
+
+struct ds_exporter;
+
+/* Strings are lent until the exporter is freed. Publishes *out on success only. Codes as of
+ * ds_export_open() and ds_checkpoint_fits(). */
+enum dstream_code ds_exporter_open(struct ds_exporter **out, const struct ds_exporter_config *c,
+                                   struct dstream_error *err);
+void ds_exporter_free(struct ds_exporter *x);
+
+/* Where to begin reading. */
+const char *ds_exporter_offset(const struct ds_exporter *x, uint64_t *skip);
+/* There is a state that it goes on from: the stream's content type ("" if not known), and *w set to
+ * what must be found again, its units 0 where there is nothing to compare. NULL: begun anew. */
+const char *ds_exporter_seen(const struct ds_exporter *x, struct ds_witness *w);
+/* It was finished by an earlier run. */
+bool ds_exporter_complete(const struct ds_exporter *x);
+/* What is written to, for messages. */
+const char *ds_exporter_path(const struct ds_exporter *x);
+
+/* Takes a batch that a reader delivered, at `now`. Sets *stop where no more is wanted. The first
+ * one makes the file ready. After an error only finish may follow. */
+enum dstream_code ds_exporter_take(struct ds_exporter *x, const char *content_type,
+                                   const dstream_batch *b, int64_t now, bool *stop,
+                                   struct dstream_error *err);
+/* When tick wants to be called; DS_NEVER: not before the next batch. */
+int64_t ds_exporter_due(const struct ds_exporter *x);
+/* Commits if that is due. */
+enum dstream_code ds_exporter_tick(struct ds_exporter *x, int64_t now, struct dstream_error *err);
+/* Commits now, if anything is not committed. */
+enum dstream_code ds_exporter_commit(struct ds_exporter *x, struct dstream_error *err);
+/* The reading is over; `whole` says that it came to its proper end, and not by an error or a
+ * signal. Makes a file ready that no batch has come for, and commits. */
+enum dstream_code ds_exporter_finish(struct ds_exporter *x, bool whole, struct dstream_error *err);
+
+/* What this run took of the stream, for the status line. */
+struct ds_exporter_totals {
+    uint64_t bytes, messages;
+    const char *offset;
+    uint64_t skip;
+    bool closed;
+};
+struct ds_exporter_totals ds_exporter_totals(const struct ds_exporter *x);
+
+#endif
