@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define DS_NEVER INT64_MAX /* a time that does not come */
+
 struct ds_limits {
     /* Time, milliseconds. */
     int64_t connect;          /* to make a connection, TLS included */

@@ -17,13 +17,12 @@
 #ifndef DS_READER_READER_H
 #define DS_READER_READER_H
 
+#include "base/backoff.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/http.h"
 #include "base/items.h"
 #include "base/limits.h"
-
-#define DS_NEVER INT64_MAX
 
 /* One batch: the data with its position. */
 struct dstream_batch {
@@ -124,9 +123,5 @@ uint64_t ds_reader_skip(const struct ds_reader *r);
 const char *ds_reader_content_type(const struct ds_reader *r);
 enum ds_phase ds_reader_phase(const struct ds_reader *r);
 const struct dstream_error *ds_reader_error(const struct ds_reader *r);
-
-/* The wait before retry number `n` (from 0): min(max, base * 2^n), of which the upper half is
- * drawn. */
-int64_t ds_backoff(const struct ds_limits *l, unsigned n, uint64_t random);
 
 #endif

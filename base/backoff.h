@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How long to wait before trying again. */
+#ifndef DS_BASE_BACKOFF_H
+#define DS_BASE_BACKOFF_H
+
+#include "base/limits.h"
+
+/* The wait before retry number `n` (from 0), milliseconds: of d = min(backoff_max, backoff_base *
+ * 2^n) one half is always waited and the other is drawn, so that clients that failed together do
+ * not come back together. */
+int64_t ds_backoff(const struct ds_limits *l, unsigned n, uint64_t random);
+
+#endif

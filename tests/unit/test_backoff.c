@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+
+#include "base/backoff.h"
+
+Test(backoff, half_is_waited_and_the_other_half_is_drawn)
+{
+    struct ds_limits l = {.backoff_base = 100, .backoff_max = 30000};
+    static const struct {
+        unsigned n;
+        int64_t low, high;
+    } row[] = {{0, 50, 100},       {1, 100, 200},      {2, 200, 400},
+               {8, 12800, 25600},  {9, 15000, 30000},  {10, 15000, 30000},
+               {63, 15000, 30000}, {64, 15000, 30000}, {1000000000, 15000, 30000}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        int64_t span = row[i].high - row[i].low;
+        cr_expect_eq(ds_backoff(&l, row[i].n, 0), row[i].low, "n %u", row[i].n);
+        cr_expect_eq(ds_backoff(&l, row[i].n, (uint64_t)span), row[i].high, "n %u", row[i].n);
+        cr_expect_eq(ds_backoff(&l, row[i].n, (uint64_t)span + 1), row[i].low, "n %u", row[i].n);
+        int64_t any = ds_backoff(&l, row[i].n, UINT64_MAX);
+        cr_expect(any >= row[i].low && any <= row[i].high, "n %u", row[i].n);
+    }
+}
+
+Test(backoff, any_limits_give_a_wait_between_nothing_and_the_most)
+{
+    static const int64_t value[] = {INT64_MIN, -1, 0, 1, 2, 3, INT64_MAX / 2, INT64_MAX};
+    size_t n = sizeof value / sizeof *value;
+    for (size_t i = 0; i < n * n; i++) {
+        struct ds_limits l = {.backoff_base = value[i / n], .backoff_max = value[i % n]};
+        int64_t most = l.backoff_max > 0 ? l.backoff_max : 0;
+        int64_t wait = ds_backoff(&l, 70, UINT64_MAX - 1);
+        cr_expect(wait >= 0 && wait <= most, "row %zu", i);
+    }
+}
