@@ -8,11 +8,14 @@
 #include "base/url.h"
 #include "store/witness.h"
 
+#define WRITE_SIZE ((size_t)64 * 1024) /* small pieces are gathered up to here */
+
 struct ds_exporter {
     struct ds_exporter_config c;
     struct ds_export *file;
     struct ds_checkpoint at; /* as of the last whole write: what a commit now would say */
     struct ds_witness_keeper keeper;
+    struct ds_buf out;          /* of the batch under way, not written yet */
     enum ds_format_kind format; /* auto until the stream's type is known */
     bool resumed;
     bool ready;                /* the file is */
@@ -25,42 +28,12 @@ struct ds_exporter {
 
 /* --- formats ---------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    enum ds_format_kind kind;
-} formats[] = {
-    {"raw", DS_FORMAT_RAW}, {"ndjson", DS_FORMAT_NDJSON}, {"envelope", DS_FORMAT_ENVELOPE}};
-
-static const char *format_name(enum ds_format_kind kind)
-{
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if (formats[i].kind == kind)
-            return formats[i].name;
-    }
-    return "";
-}
-
-static enum ds_format_kind format_kind(const char *name)
-{
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if (strcmp(formats[i].name, name) == 0)
-            return formats[i].kind;
-    }
-    return DS_FORMAT_AUTO;
-}
-
 /* Now that the stream's type is known. */
 static enum dstream_code settle_format(struct ds_exporter *x, bool json)
 {
-    if (x->format == DS_FORMAT_AUTO)
-        x->format = json ? DS_FORMAT_NDJSON : DS_FORMAT_RAW;
-    if (json && x->format == DS_FORMAT_RAW)
-        return ds_error_set(x->err, DSTREAM_ERR_ARGUMENT,
-                            "--format raw is not for a JSON stream, whose bytes depend on where "
-                            "the server cuts its pages: use --format ndjson");
-    if (!json && x->format == DS_FORMAT_NDJSON)
-        return ds_error_set(x->err, DSTREAM_ERR_ARGUMENT,
-                            "--format ndjson is for JSON streams only: use --format raw");
+    enum dstream_code rc = ds_format_resolve(&x->format, json, x->err);
+    if (rc != DSTREAM_OK)
+        return rc;
     if (!json && x->c.has_count)
         return ds_error_set(x->err, DSTREAM_ERR_ARGUMENT,
                             "--count counts messages, which only JSON streams have: use --bytes");
@@ -74,7 +47,7 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
 {
     struct ds_checkpoint_ask ask = {
         .url = x->c.url,
-        .format = x->c.format == DS_FORMAT_AUTO ? NULL : format_name(x->c.format),
+        .format = x->c.format == DS_FORMAT_AUTO ? NULL : ds_format_name(x->c.format),
         .from = x->c.from,
         .from_skip = x->c.from_skip,
     };
@@ -84,8 +57,7 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
         return rc;
     x->at = *was;
     x->resumed = true;
-    x->format = format_kind(was->format);
-    if (x->format == DS_FORMAT_AUTO && was->format[0])
+    if (was->format[0] && !ds_format_of(was->format, &x->format))
         return ds_error_set(err, DSTREAM_ERR_STATE_MISMATCH,
                             "%s: the state is of format %s, which this release does not know", path,
                             was->format);
@@ -125,6 +97,7 @@ enum dstream_code ds_exporter_open(struct ds_exporter **out, const struct ds_exp
     if (!x)
         return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for an export");
     x->c = *c;
+    ds_buf_init(&x->out, WRITE_SIZE);
     enum dstream_code rc = open_steps(x, err);
     if (rc == DSTREAM_OK)
         *out = x;
@@ -139,6 +112,7 @@ void ds_exporter_free(struct ds_exporter *x)
         return;
     ds_export_free(x->file);
     ds_witness_end(&x->keeper);
+    ds_buf_free(&x->out);
     ds_free(x);
 }
 
@@ -275,10 +249,23 @@ static struct span span_of(const struct ds_exporter *x, const struct dstream_bat
     return s;
 }
 
+static enum dstream_code flush(struct ds_exporter *x)
+{
+    enum dstream_code rc = ds_export_write(x->file, x->out.data, x->out.len, x->err);
+    x->out.len = 0;
+    return rc;
+}
+
+/* Small pieces are gathered, large ones go straight out. */
 static enum dstream_code put(void *ctx, const void *p, size_t n)
 {
     struct ds_exporter *x = ctx;
-    return ds_export_write(x->file, p, n, x->err);
+    enum dstream_code rc = DSTREAM_OK;
+    if (x->out.len > 0 && n > x->out.max - x->out.len)
+        rc = flush(x);
+    if (rc != DSTREAM_OK)
+        return rc;
+    return n < x->out.max ? ds_buf_add(&x->out, p, n) : ds_export_write(x->file, p, n, x->err);
 }
 
 /* All of it, or nothing that a commit would speak of. */
@@ -288,7 +275,10 @@ static enum dstream_code write_out(struct ds_exporter *x, const struct dstream_b
     if (s->take == s->first)
         return DSTREAM_OK;
     uint64_t length = ds_export_length(x->file);
-    enum dstream_code rc = x->c.render(x->format, b, s->first, s->take, put, x);
+    x->out.len = 0;
+    enum dstream_code rc = ds_format_put(x->format, b, s->first, s->take, put, x);
+    if (rc == DSTREAM_OK)
+        rc = flush(x);
     if (rc == DSTREAM_OK)
         return rc;
     ds_export_undo(x->file, length);
@@ -348,7 +338,7 @@ static enum dstream_code take(struct ds_exporter *x, const char *content_type,
     enum dstream_code rc = settle_format(x, s.json);
     if (rc != DSTREAM_OK)
         return rc;
-    strcpy(x->at.format, format_name(x->format));
+    strcpy(x->at.format, ds_format_name(x->format));
     ds_checkpoint_set_type(&x->at, content_type);
     rc = make_ready(x, strcmp(b->start, "now") == 0 ? b->next : b->start, b->skip, now);
     if (rc == DSTREAM_OK)

@@ -12,22 +12,14 @@
 #ifndef DS_CLI_EXPORTER_H
 #define DS_CLI_EXPORTER_H
 
-#include "cli/options.h"
-#include "reader/reader.h"
+#include "cli/format.h"
 #include "store/export.h"
-
-/* Takes a piece of the output. What it returns but DSTREAM_OK ends the batch with that. */
-typedef enum dstream_code (*ds_exporter_put)(void *ctx, const void *p, size_t n);
-/* Puts the units (messages of JSON, else bytes) from `from` to before `to` of the batch's items, as
- * `format` has them. */
-typedef enum dstream_code (*ds_exporter_render)(enum ds_format_kind format, const dstream_batch *b,
-                                                size_t from, size_t to, ds_exporter_put put,
-                                                void *ctx);
 
 struct ds_exporter_config {
     struct ds_export_options file;
     const char *url;            /* complete */
     enum ds_format_kind format; /* auto: by the state, else by the content type */
+    bool sse;                   /* read by SSE whatever the type: refused where that is lossy */
     const char *from;           /* NULL: not said */
     uint64_t from_skip;
     bool has_count, has_bytes; /* stop after so many messages / bytes of the stream in this run */
@@ -36,7 +28,6 @@ struct ds_exporter_config {
     uint64_t sync_bytes; /* commit when so much of the output is not; 0: not by size */
     bool sync_batch;     /* commit after each batch */
     size_t max_witness;
-    ds_exporter_render render;
 };
 
 struct ds_exporter;

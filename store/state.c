@@ -151,7 +151,10 @@ static enum dstream_code write_temporary(struct ds_state *s, const struct ds_buf
         s->sync_failed = rc < 0;
     }
     ds_file_close(ops, &fd);
-    return rc == 0 ? DSTREAM_OK : ds_file_error(err, s->at.path, what, rc);
+    if (rc == 0)
+        return DSTREAM_OK;
+    ops->unlink(ops->ctx, s->at.dir, s->temporary);
+    return ds_file_error(err, s->at.path, what, rc);
 }
 
 static enum dstream_code replace(struct ds_state *s, struct dstream_error *err)

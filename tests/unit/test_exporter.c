@@ -52,28 +52,6 @@ static void load(struct feed *f, const struct source_batch *s, uint64_t skip, bo
                      (last && f->closed ? DSTREAM_BATCH_CLOSED : 0U);
 }
 
-/* In pieces of a byte where it is raw, so that a failure can fall into a batch. */
-static enum dstream_code render(enum ds_format_kind format, const dstream_batch *b, size_t from,
-                                size_t to, ds_exporter_put put, void *ctx)
-{
-    enum dstream_code rc = DSTREAM_OK;
-    for (size_t i = from; i < to && rc == DSTREAM_OK; i++) {
-        if (format == DS_FORMAT_RAW) {
-            rc = put(ctx, b->items->bytes.data + i, 1);
-            continue;
-        }
-        size_t len;
-        const char *p = ds_items_get(b->items, i, &len);
-        for (size_t k = 0; k < len && rc == DSTREAM_OK; k++) {
-            if (p[k] != '\n' && p[k] != '\r')
-                rc = put(ctx, p + k, 1);
-        }
-        if (rc == DSTREAM_OK)
-            rc = put(ctx, "\n", 1);
-    }
-    return rc;
-}
-
 /* One run of an export over the source, from where it says; *closed is set when it says that the
  * end was reached. */
 static enum dstream_code run(const struct ds_exporter_config *c, struct feed *f, bool *closed,
@@ -131,11 +109,8 @@ static void feed_init(struct feed *f, bool json)
 
 static struct ds_exporter_config config(void)
 {
-    return (struct ds_exporter_config){.file = {.path = "out"},
-                                       .url = "http://host/s",
-                                       .sync_ms = 1000,
-                                       .max_witness = 1000,
-                                       .render = render};
+    return (struct ds_exporter_config){
+        .file = {.path = "out"}, .url = "http://host/s", .sync_ms = 1000, .max_witness = 1000};
 }
 
 static void expect_file(const char *want)
@@ -188,12 +163,12 @@ Test(exporter, writes_what_the_type_calls_for)
 Test(exporter, refuses_formats_and_counts_that_the_type_does_not_have)
 {
     static const struct {
-        bool json, count;
+        bool json, count, sse;
         enum ds_format_kind format;
         const char *says;
-    } cases[] = {{true, false, DS_FORMAT_RAW, "use --format ndjson"},
-                 {false, false, DS_FORMAT_NDJSON, "use --format raw"},
-                 {false, true, DS_FORMAT_AUTO, "use --bytes"}};
+    } cases[] = {{true, false, false, DS_FORMAT_RAW, "use --format ndjson"},
+                 {false, false, false, DS_FORMAT_NDJSON, "use --format raw"},
+                 {false, true, false, DS_FORMAT_AUTO, "use --bytes"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct feed f;
         feed_init(&f, cases[i].json);
@@ -203,6 +178,7 @@ Test(exporter, refuses_formats_and_counts_that_the_type_does_not_have)
         c.format = cases[i].format;
         c.has_count = cases[i].count;
         c.count = 5;
+        c.sse = cases[i].sse;
         cr_expect_eq(run(&c, &f, &closed, &err), DSTREAM_ERR_ARGUMENT);
         cr_expect(strstr(err.message, cases[i].says), "%s", err.message);
         cr_expect_neq(access("out", F_OK), 0);
@@ -283,29 +259,48 @@ Test(exporter, goes_on_rightly_after_a_failure_in_the_middle_of_a_batch)
     }
 }
 
-static enum dstream_code fail_to_render(enum ds_format_kind format, const dstream_batch *b,
-                                        size_t from, size_t to, ds_exporter_put put, void *ctx)
+/* A batch of messages larger than what is gathered is written in pieces; the disk is full in one.
+ */
+Test(exporter, nothing_of_a_batch_that_was_not_written_whole_is_kept)
 {
-    (void)format, (void)b, (void)from, (void)to;
-    put(ctx, "half", 4);
-    return DSTREAM_ERR_NOMEM;
-}
-
-Test(exporter, nothing_of_a_batch_that_could_not_be_formatted_is_kept)
-{
-    struct feed f;
-    feed_init(&f, true);
-    struct ds_exporter_config c = config();
-    struct dstream_error err = {0};
-    bool closed;
-    c.render = fail_to_render;
-    cr_expect_eq(run(&c, &f, &closed, &err), DSTREAM_ERR_NOMEM);
-    cr_expect(strstr(err.message, "out: cannot format"), "%s", err.message);
-    expect_file("");
-    c.render = render;
-    cr_expect_eq(run(&c, &f, &closed, &err), DSTREAM_OK);
-    expect_file(AS_NDJSON);
-    ds_items_free(&f.items);
+    static char message[50000];
+    memset(message, '7', sizeof message - 1);
+    for (long n = 0; n < 8; n++) {
+        struct feed f;
+        struct ds_faulty faulty;
+        feed_init(&f, true);
+        ds_faulty_init(&faulty, DS_FAULT_FAIL, -1);
+        faulty.only = "write";
+        faulty.error = ENOSPC;
+        struct ds_exporter_config c = config();
+        c.file.ops = &faulty.ops;
+        c.file.overwrite = c.file.reset = true;
+        struct dstream_error err = {0};
+        struct ds_exporter *x;
+        bool stop;
+        cr_assert_eq(ds_exporter_open(&x, &c, &err), DSTREAM_OK);
+        load(&f, &source[0], 0, false);
+        cr_assert_eq(ds_exporter_take(x, "application/json", &f.batch, 0, &stop, &err), DSTREAM_OK);
+        load(&f, &source[1], 0, false);
+        ds_buf_free(&f.items.bytes);
+        ds_buf_init(&f.items.bytes, 1000000);
+        f.items.count = 0;
+        for (int i = 0; i < 4; i++) {
+            cr_assert_eq(ds_buf_adds(&f.items.bytes, message), DSTREAM_OK);
+            cr_assert_eq(ds_buf_addc(&f.items.bytes, '\n'), DSTREAM_OK);
+            cr_assert_eq(ds_items_end(&f.items), DSTREAM_OK);
+        }
+        faulty.at = faulty.calls + n;
+        cr_expect_eq(ds_exporter_take(x, "application/json", &f.batch, 0, &stop, &err),
+                     DSTREAM_ERR_IO);
+        cr_expect_eq(ds_exporter_finish(x, false, &err), DSTREAM_OK);
+        ds_exporter_free(x);
+        expect_file("{\"a\":1}\n2\n");
+        static struct ds_checkpoint s;
+        state(&s);
+        cr_expect_str_eq(s.offset, "b");
+        ds_items_free(&f.items);
+    }
 }
 
 Test(exporter, the_first_state_has_the_offset_that_now_came_to)

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/format.h"
+#include "decode/base64.h"
+#include "decode/jsoncut.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+struct sink {
+    struct ds_buf b;
+    long fail_at; /* -1: never */
+};
+
+static enum dstream_code put(void *ctx, const void *p, size_t n)
+{
+    struct sink *s = ctx;
+    cr_expect_gt(n, 0);
+    if (s->fail_at-- == 0)
+        return DSTREAM_ERR_IO;
+    return ds_buf_add(&s->b, p, n);
+}
+
+static void messages(struct ds_items *it, const char *const *m, size_t n)
+{
+    ds_items_init(it, 10000);
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(ds_buf_adds(&it->bytes, m[i]), DSTREAM_OK);
+        cr_assert_eq(ds_buf_addc(&it->bytes, '\n'), DSTREAM_OK);
+        cr_assert_eq(ds_items_end(it), DSTREAM_OK);
+    }
+}
+
+static struct dstream_batch batch_of(const struct ds_items *it, const char *start, const char *next,
+                                     unsigned flags)
+{
+    struct dstream_batch b = {.items = it, .flags = flags};
+    strcpy(b.start, start);
+    strcpy(b.next, next);
+    return b;
+}
+
+/* The output, with the time of an envelope replaced by T. Free it with ds_buf_free(). */
+static struct ds_buf printed(enum ds_format_kind format, const dstream_batch *b, size_t from,
+                             size_t to)
+{
+    struct sink s = {.fail_at = -1};
+    ds_buf_init(&s.b, (size_t)1 << 24);
+    cr_assert_eq(ds_format_put(format, b, from, to, put, &s), DSTREAM_OK);
+    static const char mark[] = "\"received\":\"", shape[] = "dddd-dd-ddTdd:dd:dd.dddZ";
+    cr_assert_not_null(ds_buf_str(&s.b));
+    for (char *p = s.b.data; (p = strstr(p, mark));) {
+        p += strlen(mark);
+        for (size_t i = 0; i < strlen(shape); i++)
+            cr_expect(shape[i] == 'd' ? p[i] >= '0' && p[i] <= '9' : p[i] == shape[i]);
+        *p++ = 'T';
+        size_t rest = s.b.len - (size_t)(p - s.b.data);
+        memmove(p, p + strlen(shape) - 1, rest - (strlen(shape) - 1));
+        s.b.len -= strlen(shape) - 1;
+        ds_buf_str(&s.b);
+    }
+    return s.b;
+}
+
+static void expect_printed(enum ds_format_kind format, const dstream_batch *b, size_t from,
+                           size_t to, const char *want)
+{
+    struct ds_buf got = printed(format, b, from, to);
+    cr_expect_str_eq(ds_buf_str(&got), want);
+    ds_buf_free(&got);
+}
+
+static const char *const some[] = {"{\"a\":\n [1e400,\r\n9007199254740993]}", "\"\\u2028\\n\"",
+                                   "1.0", "{\"k\":1,\"k\":2}"};
+
+Test(format, ndjson_is_a_message_a_line_with_its_own_bytes)
+{
+    struct ds_items it;
+    messages(&it, some, COUNT(some));
+    struct dstream_batch b = batch_of(&it, "a", "b", DSTREAM_BATCH_JSON);
+    expect_printed(DS_FORMAT_NDJSON, &b, 0, 4,
+                   "{\"a\": [1e400,9007199254740993]}\n\"\\u2028\\n\"\n1.0\n{\"k\":1,\"k\":2}\n");
+    expect_printed(DS_FORMAT_NDJSON, &b, 1, 3, "\"\\u2028\\n\"\n1.0\n");
+    expect_printed(DS_FORMAT_NDJSON, &b, 2, 2, "");
+    ds_items_free(&it);
+}
+
+Test(format, raw_is_the_bytes)
+{
+    static const char bytes[] = "a\r\nb\0c\xFF\n d";
+    struct ds_items it;
+    ds_items_init(&it, 1000);
+    cr_assert_eq(ds_buf_add(&it.bytes, bytes, sizeof bytes - 1), DSTREAM_OK);
+    struct dstream_batch b = batch_of(&it, "a", "b", 0);
+    struct ds_buf got = printed(DS_FORMAT_RAW, &b, 0, sizeof bytes - 1);
+    cr_expect(got.len == sizeof bytes - 1 && memcmp(got.data, bytes, got.len) == 0);
+    ds_buf_free(&got);
+    expect_printed(DS_FORMAT_RAW, &b, 1, 4, "\r\nb");
+    ds_items_free(&it);
+}
+
+Test(format, envelopes_of_messages_name_their_place)
+{
+    struct ds_items it;
+    messages(&it, some, COUNT(some));
+    struct dstream_batch b = batch_of(&it, "0\"1", "02", DSTREAM_BATCH_JSON);
+    b.first = 1;
+    b.first_byte = it.ends[0];
+    b.skip = 9007199254740994; /* earlier parts of the batch came before these items */
+    expect_printed(DS_FORMAT_ENVELOPE, &b, 1, 3,
+                   "{\"offset\":\"0\\\"1\",\"index\":9007199254740994,\"next\":\"02\",\"received\":"
+                   "\"T\",\"json\":\"\\u2028\\n\"}\n"
+                   "{\"offset\":\"0\\\"1\",\"index\":9007199254740995,\"next\":\"02\",\"received\":"
+                   "\"T\",\"json\":1.0}\n");
+    expect_printed(DS_FORMAT_ENVELOPE, &b, 0, 1,
+                   "{\"offset\":\"0\\\"1\",\"index\":9007199254740993,\"next\":\"02\",\"received\":"
+                   "\"T\",\"json\":{\"a\": [1e400,9007199254740993]}}\n");
+    ds_items_free(&it);
+}
+
+Test(format, envelopes_of_bytes_are_text_or_base64)
+{
+    static const struct {
+        const char *bytes;
+        size_t n, from, to;
+        const char *want;
+    } cases[] = {
+        {"a\r\n\"b\"\0\xC3\xA9", 9, 0, 9,
+         "\"index\":0,\"next\":\"b\",\"received\":\"T\","
+         "\"text\":\"a\\r\\n\\\"b\\\"\\u0000\xC3\xA9\"}\n"},
+        {"ab\xC3\xA9", 4, 0, 3,
+         "\"index\":0,\"next\":\"b\",\"received\":\"T\","
+         "\"base64\":\"YWLD\"}\n"},
+        {"ab\xC3\xA9", 4, 3, 4,
+         "\"index\":3,\"next\":\"b\",\"received\":\"T\","
+         "\"base64\":\"qQ==\"}\n"},
+        {"ab\xC3\xA9", 4, 1, 4,
+         "\"index\":1,\"next\":\"b\",\"received\":\"T\","
+         "\"text\":\"b\xC3\xA9\"}\n"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct ds_items it;
+        ds_items_init(&it, 1000);
+        cr_assert_eq(ds_buf_add(&it.bytes, cases[i].bytes, cases[i].n), DSTREAM_OK);
+        struct dstream_batch b = batch_of(&it, "\xFF", "b", 0);
+        char want[300] = "{\"offset\":\"\xEF\xBF\xBD\",";
+        strcat(want, cases[i].want);
+        expect_printed(DS_FORMAT_ENVELOPE, &b, cases[i].from, cases[i].to, want);
+        ds_items_free(&it);
+    }
+}
+
+/* Longer than what is converted at once, with characters across each boundary. */
+Test(format, large_texts_and_bytes_come_through_whole)
+{
+    for (size_t shift = 0; shift < 5; shift++) {
+        struct ds_items it;
+        ds_items_init(&it, 1000000);
+        for (size_t i = 0; i < shift; i++)
+            cr_assert_eq(ds_buf_addc(&it.bytes, 'x'), DSTREAM_OK);
+        while (it.bytes.len < 200000)
+            cr_assert_eq(ds_buf_adds(&it.bytes, "\xF0\x9F\x98\x80\xE2\x82\xAC"), DSTREAM_OK);
+        struct dstream_batch b = batch_of(&it, "a", "b", 0);
+        struct ds_buf got = printed(DS_FORMAT_ENVELOPE, &b, 0, it.bytes.len);
+        const char *text = strstr(ds_buf_str(&got), "\"text\":\"");
+        cr_assert_not_null(text);
+        cr_expect_eq(memcmp(text + 8, it.bytes.data, it.bytes.len), 0);
+        cr_expect_str_eq(text + 8 + it.bytes.len, "\"}\n");
+        cr_expect(ds_json_valid(got.data, got.len, 4));
+        ds_buf_free(&got);
+        it.bytes.data[100] = '\xFF';
+        got = printed(DS_FORMAT_ENVELOPE, &b, 0, it.bytes.len);
+        char *code = strstr(ds_buf_str(&got), "\"base64\":\"");
+        cr_assert_not_null(code);
+        code += 10;
+        size_t n = strlen(code) - 3, at;
+        const char *why;
+        cr_assert_eq(ds_base64_decode(code, n, &n, &at, &why), DSTREAM_OK);
+        cr_expect(n == it.bytes.len && memcmp(code, it.bytes.data, n) == 0);
+        ds_buf_free(&got);
+        ds_items_free(&it);
+    }
+}
+
+Test(format, an_output_that_fails_ends_it)
+{
+    struct ds_items it;
+    messages(&it, some, COUNT(some));
+    struct dstream_batch b = batch_of(&it, "a", "b", DSTREAM_BATCH_JSON);
+    static const enum ds_format_kind kinds[] = {DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE};
+    for (size_t k = 0; k < COUNT(kinds); k++) {
+        enum dstream_code rc = DSTREAM_ERR_IO;
+        for (long n = 0; rc != DSTREAM_OK; n++) {
+            struct sink s = {.fail_at = n};
+            ds_buf_init(&s.b, 10000);
+            rc = ds_format_put(kinds[k], &b, 0, 4, put, &s);
+            cr_expect(rc == DSTREAM_OK || (rc == DSTREAM_ERR_IO && s.fail_at == -1),
+                      "nothing is put after a failure");
+            ds_buf_free(&s.b);
+        }
+    }
+    ds_items_free(&it);
+}
+
+Test(format, resolves_by_what_the_stream_is)
+{
+    static const struct {
+        enum ds_format_kind in;
+        bool json;
+        enum dstream_code code;
+        enum ds_format_kind out;
+    } cases[] = {
+        {DS_FORMAT_AUTO, true, DSTREAM_OK, DS_FORMAT_NDJSON},
+        {DS_FORMAT_AUTO, false, DSTREAM_OK, DS_FORMAT_RAW},
+        {DS_FORMAT_RAW, false, DSTREAM_OK, DS_FORMAT_RAW},
+        {DS_FORMAT_RAW, true, DSTREAM_ERR_ARGUMENT, DS_FORMAT_RAW},
+        {DS_FORMAT_NDJSON, true, DSTREAM_OK, DS_FORMAT_NDJSON},
+        {DS_FORMAT_NDJSON, false, DSTREAM_ERR_ARGUMENT, DS_FORMAT_NDJSON},
+        {DS_FORMAT_ENVELOPE, true, DSTREAM_OK, DS_FORMAT_ENVELOPE},
+        {DS_FORMAT_ENVELOPE, false, DSTREAM_OK, DS_FORMAT_ENVELOPE},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        enum ds_format_kind f = cases[i].in;
+        struct dstream_error err = {0};
+        cr_expect_eq(ds_format_resolve(&f, cases[i].json, &err), cases[i].code);
+        cr_expect_eq(f, cases[i].out);
+        enum ds_format_kind back = DS_FORMAT_AUTO;
+        cr_expect(ds_format_of(ds_format_name(f), &back));
+        cr_expect_eq(back, f);
+    }
+    enum ds_format_kind f;
+    cr_expect_not(ds_format_of("", &f));
+    cr_expect_not(ds_format_of("RAW", &f));
+}
