@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a dstream_options holds, for the files that act on it. */
+#ifndef DS_CLIENT_OPTIONS_H
+#define DS_CLIENT_OPTIONS_H
+
+#include "client/reader.h"
+
+/* All strings are its own. */
+struct dstream_options {
+    char offset[DS_TOKEN_MAX + 1]; /* never empty */
+    uint64_t skip;
+    enum dstream_live live;
+    char **headers; /* checked: can be sent as they are */
+    size_t nheaders;
+    char *cacert; /* NULL: the system's */
+    bool insecure;
+    struct ds_limits limits;
+    bool stop_at_tail, wait_create;
+    bool seen;                 /* an earlier session has read the stream */
+    char *content_type;        /* NULL: not known */
+    struct ds_witness witness; /* units 0: none */
+    ds_on_notice on_notice;    /* NULL: nobody wants to know */
+    void *notice_ctx;
+    ds_on_trace on_trace; /* NULL: nobody wants to know */
+    void *trace_ctx;
+};
+
+/* A copy of its own; of NULL, the defaults. NULL without memory. */
+dstream_options *ds_options_copy(const dstream_options *o);
+
+#endif
