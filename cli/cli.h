@@ -42,6 +42,9 @@ struct ds_cli {
     const char *const *args;          /* operands: URLs, files */
     size_t nargs;
     FILE *err; /* diagnostics */
+    /* Called before a line is printed there: a status line gets out of the way. May be NULL. */
+    void (*before_message)(void *ctx);
+    void *before_message_ctx;
 };
 
 /* Test builds of the command change limits and file operations here; the installed one does
@@ -57,10 +60,31 @@ int ds_cli_fail(struct ds_cli *c, const struct dstream_error *e);
 int ds_cli_usage(struct ds_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A warning; silent under -q. */
 void ds_cli_warn(struct ds_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A line of news, as under -v; silent under -q. */
+void ds_cli_say(struct ds_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Flushes what was printed to stdout. DS_EXIT_OK, or reports the error (also one of an earlier
+ * write); dies of PIPE where the reader has gone. */
+int ds_cli_flush(struct ds_cli *c);
 
 /* Parses, dispatches, returns the exit code; dies of INT, TERM and PIPE itself where that is due.
  */
 int ds_cli_main(int argc, char **argv);
+
+/* Ends the process as the signal would have, whatever is done about it now. */
+_Noreturn void ds_cli_die(int sig);
+
+/* What read, tail and export have in common: whether they go on at the stream's end, how, and
+ * whether the options on where to start and stop fit each other (DS_EXIT_OK, or a usage error that
+ * was reported). */
+bool ds_cli_follows(const struct ds_cli_options *o);
+enum dstream_live ds_cli_live(const struct ds_cli_options *o);
+int ds_cli_check_range(struct ds_cli *c);
+
+/* The help. NULL for the general page, else the name of a command or topic; false where it is
+ * neither. */
+bool ds_help_add(struct ds_buf *out, const char *name);
+/* The manual's list of options (roff). */
+void ds_help_manual(struct ds_buf *out);
 
 int ds_cmd_read(struct ds_cli *c); /* read and tail: c->opt.command tells */
 int ds_cmd_export(struct ds_cli *c);

@@ -1,9 +1,335 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The command as a whole: what is common to all commands before and after they run. */
+#include "config.h"
+
 #include "cli/cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/text.h"
+#include "cli/headers.h"
+
+#define TEXT_MAX ((size_t)64 * 1024) /* of one message */
+
+/* --- exit codes and what to do ---------------------------------------------------------------- */
+
+static const struct {
+    enum dstream_code code;
+    enum ds_exit exit;
+    const char *advice; /* for what a server did; NULL: the message says all there is */
+} outcomes[] = {
+    {DSTREAM_OK, DS_EXIT_OK, NULL},
+    {DSTREAM_ERR_ARGUMENT, DS_EXIT_USAGE, NULL},
+    {DSTREAM_ERR_RESOLVE, DS_EXIT_UNAVAILABLE, "check the host's name"},
+    {DSTREAM_ERR_CONNECT, DS_EXIT_UNAVAILABLE, "check that the server runs, and its port"},
+    {DSTREAM_ERR_TLS, DS_EXIT_UNAVAILABLE,
+     "check the server's certificate, or name who signed it with --cacert"},
+    {DSTREAM_ERR_NETWORK, DS_EXIT_UNAVAILABLE, "try again"},
+    {DSTREAM_ERR_TIMEOUT, DS_EXIT_TEMPORARY, "try again later"},
+    {DSTREAM_ERR_REDIRECT, DS_EXIT_UNAVAILABLE, "use the URL that the stream has now"},
+    {DSTREAM_ERR_BAD_REQUEST, DS_EXIT_REFUSED, "check the URL and the options"},
+    {DSTREAM_ERR_AUTH, DS_EXIT_AUTH, "give credentials by STREAM_AUTH or --header @FILE"},
+    {DSTREAM_ERR_NOT_FOUND, DS_EXIT_NO_INPUT, "check the URL, or create the stream"},
+    {DSTREAM_ERR_GONE, DS_EXIT_GONE, "what is left starts at --from beginning"},
+    {DSTREAM_ERR_DELETED, DS_EXIT_GONE, NULL},
+    {DSTREAM_ERR_CONFLICT, DS_EXIT_CONFLICT, "compare with dstream stat"},
+    {DSTREAM_ERR_CLOSED, DS_EXIT_CONFLICT, NULL},
+    {DSTREAM_ERR_BUSY, DS_EXIT_TEMPORARY, "try again later"},
+    {DSTREAM_ERR_SERVER, DS_EXIT_UNAVAILABLE, "try again later"},
+    {DSTREAM_ERR_OUTCOME_UNKNOWN, DS_EXIT_UNKNOWN, "look at the stream's end before repeating it"},
+    {DSTREAM_ERR_PROTOCOL, DS_EXIT_PROTOCOL, "check that the URL is that of a stream"},
+    {DSTREAM_ERR_PARSE, DS_EXIT_PROTOCOL, "the server, or something before it, is in error"},
+    {DSTREAM_ERR_STREAM_RESET, DS_EXIT_RESET,
+     "start over: --from beginning, with --reset where there is a state"},
+    {DSTREAM_ERR_INPUT, DS_EXIT_INPUT, NULL},
+    {DSTREAM_ERR_IO, DS_EXIT_IO, NULL},
+    {DSTREAM_ERR_LOCKED, DS_EXIT_EXISTS, NULL},
+    {DSTREAM_ERR_EXISTS, DS_EXIT_EXISTS, NULL},
+    {DSTREAM_ERR_STATE_CORRUPT, DS_EXIT_RESET, NULL},
+    {DSTREAM_ERR_STATE_MISMATCH, DS_EXIT_RESET, NULL},
+    {DSTREAM_ERR_LIMIT, DS_EXIT_LIMIT, NULL},
+};
+
+enum ds_exit ds_exit_of(const struct dstream_error *e)
+{
+    for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++) {
+        if (outcomes[i].code == e->code)
+            return outcomes[i].exit;
+    }
+    return DS_EXIT_FAILURE;
+}
+
+static const char *advice_on(const struct dstream_error *e)
+{
+    for (size_t i = 0; e->url[0] && i < sizeof outcomes / sizeof *outcomes; i++) {
+        if (outcomes[i].code == e->code)
+            return outcomes[i].advice;
+    }
+    return NULL;
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+/* One line on stderr, with what a terminal must not see made visible. One write, so that lines of
+ * several processes stay whole. */
+static void print_line(struct ds_cli *c, const struct ds_buf *text)
+{
+    struct ds_buf line;
+    ds_buf_init(&line, 4 * TEXT_MAX + 16);
+    if (ds_buf_adds(&line, "dstream: ") == DSTREAM_OK &&
+        ds_terminal_escape(&line, text->data, text->len) == DSTREAM_OK &&
+        ds_buf_addc(&line, '\n') == DSTREAM_OK) {
+        if (c->before_message)
+            c->before_message(c->before_message_ctx);
+        (void)fwrite(line.data, 1, line.len, c->err);
+        (void)fflush(c->err);
+    }
+    ds_buf_free(&line);
+}
+
+static void add_va(struct ds_buf *b, const char *fmt, va_list ap)
+{
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
+    if (n < 0 || ds_buf_reserve(b, (size_t)n) != DSTREAM_OK)
+        return;
+    vsnprintf(b->data + b->len, (size_t)n + 1, fmt, ap);
+    b->len += (size_t)n;
+}
+
+static void print_va(struct ds_cli *c, const char *before, const char *fmt, va_list ap)
+{
+    struct ds_buf text;
+    ds_buf_init(&text, TEXT_MAX);
+    ds_buf_adds(&text, before);
+    add_va(&text, fmt, ap);
+    print_line(c, &text);
+    ds_buf_free(&text);
+}
+
+int ds_cli_fail(struct ds_cli *c, const struct dstream_error *e)
+{
+    struct ds_buf text;
+    const char *advice = advice_on(e);
+    ds_buf_init(&text, TEXT_MAX);
+    if (e->url[0])
+        ds_buf_addf(&text, "%s: ", e->url);
+    ds_buf_adds(&text, e->message[0] ? e->message : dstream_code_text(e->code));
+    if (e->url[0] && e->offset[0] && !strstr(e->message, e->offset))
+        ds_buf_addf(&text, " (at offset %s)", e->offset);
+    if (advice)
+        ds_buf_addf(&text, ": %s", advice);
+    print_line(c, &text);
+    ds_buf_free(&text);
+    return (int)ds_exit_of(e);
+}
+
+int ds_cli_usage(struct ds_cli *c, const char *fmt, ...)
+{
+    const struct ds_command_info *info = ds_command_info(c->opt.command);
+    struct ds_buf text;
+    va_list ap;
+    ds_buf_init(&text, TEXT_MAX);
+    va_start(ap, fmt);
+    add_va(&text, fmt, ap);
+    va_end(ap);
+    ds_buf_addf(&text, ": see dstream%s%s --help", info ? " " : "", info ? info->name : "");
+    print_line(c, &text);
+    ds_buf_free(&text);
+    return DS_EXIT_USAGE;
+}
+
+void ds_cli_warn(struct ds_cli *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    if (!c->opt.quiet)
+        print_va(c, "warning: ", fmt, ap);
+    va_end(ap);
+}
+
+void ds_cli_say(struct ds_cli *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    if (!c->opt.quiet)
+        print_va(c, "", fmt, ap);
+    va_end(ap);
+}
+
+_Noreturn void ds_cli_die(int sig)
+{
+    sigset_t set;
+    signal(sig, SIG_DFL);
+    sigemptyset(&set);
+    sigaddset(&set, sig);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    raise(sig);
+    _Exit(128 + sig);
+}
+
+int ds_cli_flush(struct ds_cli *c)
+{
+    struct dstream_error err = {0};
+    bool failed = ferror(stdout) != 0;
+    errno = 0;
+    if (fflush(stdout) == 0 && !failed)
+        return DS_EXIT_OK;
+    if (errno == EPIPE)
+        ds_cli_die(SIGPIPE);
+    ds_error_set(&err, DSTREAM_ERR_IO, "standard output: cannot write: %s",
+                 errno ? strerror(errno) : "an earlier write failed");
+    return ds_cli_fail(c, &err);
+}
+
+/* --- where to start and stop ------------------------------------------------------------------ */
+
+bool ds_cli_follows(const struct ds_cli_options *o)
+{
+    return o->follow || o->until_closed || (o->command == DS_CMD_TAIL && !o->until_end);
+}
+
+enum dstream_live ds_cli_live(const struct ds_cli_options *o)
+{
+    return ds_cli_follows(o) ? o->live : DSTREAM_LIVE_OFF;
+}
+
+int ds_cli_check_range(struct ds_cli *c)
+{
+    const struct ds_cli_options *o = &c->opt;
+    if (o->follow && o->until_end)
+        return ds_cli_usage(c, "--follow and --until end exclude each other");
+    if (o->live_given && !ds_cli_follows(o))
+        return ds_cli_usage(c, "--live says how to follow: add --follow or --until closed");
+    if (o->overwrite && o->append)
+        return ds_cli_usage(c, "--overwrite and --append exclude each other");
+    if ((o->overwrite || o->append) && !o->output)
+        return ds_cli_usage(c, "--overwrite and --append are for --output");
+    if (o->reset && !o->state && o->command != DS_CMD_EXPORT)
+        return ds_cli_usage(c, "--reset is for --state");
+    return DS_EXIT_OK;
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static int run(struct ds_cli *c)
+{
+    /* A reader that has gone is an error of the write, so that what was accepted can be recorded
+     * before we die of it; and a connection that has gone is none of this signal's business. */
+    if (!(c->opt.command & (DS_CMD_DECODE | DS_CMD_STATE | DS_CMD_HELP)))
+        signal(SIGPIPE, SIG_IGN);
+    switch (c->opt.command) {
+    case DS_CMD_HELP:
+        return ds_cmd_help(c);
+    default:
+        return ds_cli_usage(c, "this command is not part of this build");
+    }
+}
+
+static int print_help(struct ds_cli *c, const char *name)
+{
+    struct ds_buf b;
+    ds_buf_init(&b, TEXT_MAX);
+    bool known = ds_help_add(&b, name);
+    (void)fwrite(b.data, 1, b.len, stdout);
+    ds_buf_free(&b);
+    return known ? ds_cli_flush(c) : ds_cli_usage(c, "there is no help on %s", name);
+}
+
+int ds_cmd_help(struct ds_cli *c)
+{
+    if (c->nargs > 1)
+        return ds_cli_usage(c, "help takes one command or topic at most");
+    return print_help(c, c->nargs > 0 ? c->args[0] : NULL);
+}
+
+static void set_limits(struct ds_limits *l, const struct ds_cli_options *o)
+{
+    if (o->connect_timeout >= 0)
+        l->connect = o->connect_timeout;
+    if (o->header_timeout >= 0)
+        l->header = l->header_sse = o->header_timeout;
+    if (o->stall_timeout >= 0)
+        l->silence = l->silence_sse = o->stall_timeout;
+}
+
+static const char *variable(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+/* What the environment says where the command line does not. */
+static int take_environment(struct ds_cli *c)
+{
+    struct ds_cli_options *o = &c->opt;
+    if (!o->base_url)
+        o->base_url = variable("DSTREAM_URL");
+    if (!o->base_url)
+        o->base_url = variable("STREAM_URL");
+    const char *auth = variable("STREAM_AUTH");
+    if (!auth || ds_headers_have(o, "authorization"))
+        return DS_EXIT_OK;
+    struct ds_buf header;
+    ds_buf_init(&header, TEXT_MAX);
+    const char *line =
+        ds_buf_addf(&header, "Authorization: %s", auth) == DSTREAM_OK ? ds_buf_str(&header) : NULL;
+    bool usable = line && !ds_headers_add(o, line);
+    ds_buf_free(&header);
+    return usable ? DS_EXIT_OK
+                  : ds_cli_usage(c, "STREAM_AUTH is not a value of an Authorization header");
+}
+
+static int start(struct ds_cli *c)
+{
+    if (c->opt.version) {
+        (void)printf("dstream %s\n", dstream_version());
+        return ds_cli_flush(c);
+    }
+    const struct ds_command_info *info = ds_command_info(c->opt.command);
+    if (c->opt.help)
+        return print_help(c, info ? info->name : NULL);
+    if (!info)
+        return ds_cli_usage(c, "no command is given");
+    int rc = take_environment(c);
+    if (rc != DS_EXIT_OK)
+        return rc;
+    if (c->opt.secret_in_argv)
+        ds_cli_warn(c, "a secret on the command line may have been seen by others: use "
+                       "--header @FILE or STREAM_AUTH");
+    set_limits(&c->limits, &c->opt);
+    return run(c);
+}
+
+static int parse_and_start(struct ds_cli *c, int argc, char **argv, const char **args)
+{
+    struct ds_buf why;
+    ds_buf_init(&why, TEXT_MAX);
+    c->args = args;
+    enum dstream_code rc = ds_cli_options_parse(&c->opt, argc, argv, args, &c->nargs, &why);
+    const char *text = ds_buf_str(&why);
+    int status = rc == DSTREAM_OK ? start(c) : ds_cli_usage(c, "%s", text ? text : "no memory");
+    ds_buf_free(&why);
+    return status;
+}
 
 int ds_cli_main(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
-    return DS_EXIT_USAGE;
+    struct ds_cli c = {.limits = ds_limits_default(), .err = stderr};
+    ds_cli_options_init(&c.opt);
+    ds_cli_hooks(&c);
+    const char **args = ds_calloc((size_t)argc + 1, sizeof *args);
+    int status = DS_EXIT_FAILURE;
+    if (args)
+        status = parse_and_start(&c, argc, argv, args);
+    ds_free(args);
+    ds_cli_options_free(&c.opt);
+    return status;
 }

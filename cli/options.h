@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "dstream.h"
 
 enum ds_command {
@@ -24,10 +25,11 @@ enum ds_command {
     DS_CMD_STATE = 1 << 10,
     DS_CMD_HELP = 1 << 11
 };
+#define DS_COMMANDS 12 /* how many there are */
 
 enum ds_format_kind { DS_FORMAT_AUTO, DS_FORMAT_RAW, DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE };
 
-/* Values as parsed. Strings are lent from argv or the environment. */
+/* Values as parsed. Strings are lent from argv, the environment or `owned`. */
 struct ds_cli_options {
     enum ds_command command;
     /* everywhere */
@@ -35,18 +37,18 @@ struct ds_cli_options {
     int verbose;
     const char *base_url;
     /* where to start and stop */
-    const char *from; /* offset part; NULL: not given */
+    const char *from; /* offset part, "-1" for the beginning; NULL: not given */
     uint64_t from_skip;
     const char *state; /* -S */
     bool reset;
-    bool follow;
-    bool until_closed; /* --until closed */
+    bool follow;                  /* -f; read it through ds_cli_follows() */
+    bool until_closed, until_end; /* --until */
     bool wait_create;
     bool has_count, has_bytes;
     uint64_t count, bytes;
     int64_t max_time, idle; /* ms; -1: none */
     bool require_closed, require_end;
-    enum dstream_live live; /* auto unless given */
+    enum dstream_live live; /* as given, else auto; read it through ds_cli_live() */
     bool live_given;
     /* output */
     const char *output; /* -o */
@@ -56,8 +58,9 @@ struct ds_cli_options {
     uint64_t sync_bytes; /* --sync SIZE; 0: not by size */
     bool sync_batch, strict_verify;
     /* network */
-    const char **headers; /* -H */
+    const char **headers; /* -H, and STREAM_AUTH */
     size_t nheaders;
+    bool secret_in_argv; /* a header with a secret was given on the command line */
     const char *cacert;
     bool insecure;
     int64_t connect_timeout, stall_timeout, header_timeout; /* ms; -1: default */
@@ -75,6 +78,64 @@ struct ds_cli_options {
     /* decode */
     bool batches;
     const char *encoding;
+    /* private: what headers point to */
+    char **owned;
+    size_t nowned;
 };
+
+/* How options are grouped in the help and the manual. */
+enum ds_option_group {
+    DS_GROUP_GENERAL,
+    DS_GROUP_RANGE,
+    DS_GROUP_OUTPUT,
+    DS_GROUP_NETWORK,
+    DS_GROUP_WRITING,
+    DS_GROUP_SERVER,
+    DS_GROUP_DECODING,
+    DS_GROUPS
+};
+
+struct ds_option {
+    const char *name; /* without the dashes */
+    char letter;      /* 0: none */
+    const char *arg;  /* name of its argument; NULL: takes none */
+    bool optional;    /* the argument, which then must be joined by '=' */
+    bool secret;      /* its value may be one: never shown, never kept */
+    enum ds_option_group group;
+    unsigned commands; /* enum ds_command, or-ed */
+    const char *key;   /* in a configuration; NULL: not configurable */
+    const char *help;
+    /* Takes the value: NULL, or what is wanted of one, as "a duration, as 500ms, 5s or 2m". An
+     * optional value that is absent is NULL. May change the value in place, which is argv's. */
+    const char *(*set)(struct ds_cli_options *o, const struct ds_option *self, char *value);
+    size_t at; /* where `set` stores, as an offset into struct ds_cli_options */
+};
+
+extern const struct ds_option ds_option_table[];
+extern const size_t ds_option_count;
+
+/* What a command is called and how it is used. */
+struct ds_command_info {
+    const char *name;
+    enum ds_command command;
+    const char *usage;   /* operands */
+    const char *summary; /* one line */
+};
+extern const struct ds_command_info ds_command_table[DS_COMMANDS];
+/* NULL where there is none of that name / number. */
+const struct ds_command_info *ds_command_find(const char *name);
+const struct ds_command_info *ds_command_info(enum ds_command command);
+
+/* The defaults. */
+void ds_cli_options_init(struct ds_cli_options *o);
+void ds_cli_options_free(struct ds_cli_options *o);
+/* Reads argv[1] and on: the first operand is the command, the others go to `args`, which has room
+ * for argc pointers. ERR_ARGUMENT with the reason in `why`, ERR_IO for a file of headers,
+ * ERR_NOMEM. Options that are given wrongly in combination are the commands' to refuse. */
+enum dstream_code ds_cli_options_parse(struct ds_cli_options *o, int argc, char **argv,
+                                       const char **args, size_t *nargs, struct ds_buf *why);
+/* "OFFSET[,SKIP]", "beginning" or "now", as --from takes it. `s` is cut at the comma where it is
+ * right, else unchanged. */
+bool ds_cli_parse_from(char *s, const char **offset, uint64_t *skip);
 
 #endif

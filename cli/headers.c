@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "cli/headers.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "base/header.h"
+
+#define FILE_MAX ((size_t)256 * 1024) /* of a file of headers */
+
+static bool is_named(const char *header, size_t n, const char *name)
+{
+    size_t len = strlen(name);
+    return n > len && header[len] == ':' && strncasecmp(header, name, len) == 0;
+}
+
+static bool is_secret(const char *header, size_t n)
+{
+    return is_named(header, n, "authorization") || is_named(header, n, "cookie") ||
+           is_named(header, n, "proxy-authorization");
+}
+
+/* NULL, or what is wanted instead. */
+static const char *add(struct ds_cli_options *o, const char *header, size_t n)
+{
+    const char **headers = ds_realloc(o->headers, (o->nheaders + 1) * sizeof *headers);
+    if (headers)
+        o->headers = headers;
+    char **owned = ds_realloc(o->owned, (o->nowned + 1) * sizeof *owned);
+    if (owned)
+        o->owned = owned;
+    char *copy = headers && owned ? ds_strndup(header, n) : NULL;
+    if (!copy)
+        return "more memory";
+    o->owned[o->nowned++] = copy;
+    o->headers[o->nheaders++] = copy;
+    const char *why;
+    return memchr(header, '\0', n) || ds_header_check(copy, &why) != DSTREAM_OK
+               ? "'Name: value' of a header that dstream does not set itself, or @FILE"
+               : NULL;
+}
+
+const char *ds_headers_add(struct ds_cli_options *o, const char *header)
+{
+    return add(o, header, strlen(header));
+}
+
+bool ds_headers_have(const struct ds_cli_options *o, const char *name)
+{
+    for (size_t i = 0; i < o->nheaders; i++) {
+        if (is_named(o->headers[i], strlen(o->headers[i]), name))
+            return true;
+    }
+    return false;
+}
+
+static const char *add_lines(struct ds_cli_options *o, const char *p, size_t n)
+{
+    const char *wanted = NULL;
+    while (n > 0 && !wanted) {
+        const char *lf = memchr(p, '\n', n);
+        size_t line = lf ? (size_t)(lf - p) : n;
+        size_t len = line > 0 && p[line - 1] == '\r' ? line - 1 : line;
+        if (len > 0)
+            wanted = add(o, p, len);
+        p += line + (lf != NULL);
+        n -= line + (lf != NULL);
+    }
+    return wanted ? "@ and a file of lines that are all 'Name: value'" : NULL;
+}
+
+static const char *take_file(struct ds_cli_options *o, const char *path)
+{
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return "@ and the name of a file that can be read";
+    struct ds_buf b;
+    char part[4096];
+    size_t n;
+    const char *wanted = NULL;
+    ds_buf_init(&b, FILE_MAX);
+    while (!wanted && (n = fread(part, 1, sizeof part, f)) > 0) {
+        if (ds_buf_add(&b, part, n) != DSTREAM_OK)
+            wanted = "@ and the name of a file of at most 256 KiB";
+    }
+    if (!wanted && ferror(f))
+        wanted = "@ and the name of a file that can be read";
+    if (!wanted)
+        wanted = add_lines(o, b.data, b.len);
+    fclose(f);
+    ds_buf_free(&b);
+    return wanted;
+}
+
+const char *ds_headers_take(struct ds_cli_options *o, char *value)
+{
+    if (value[0] == '@')
+        return take_file(o, value + 1);
+    size_t n = strlen(value);
+    const char *wanted = add(o, value, n);
+    if (is_secret(value, n)) {
+        o->secret_in_argv = true;
+        char *secret = strchr(value, ':') + 1;
+        memset(secret, '*', strlen(secret));
+    }
+    return wanted;
+}

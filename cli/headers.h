@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Request headers as the user gives them, and what of them must not be seen. */
+#ifndef DS_CLI_HEADERS_H
+#define DS_CLI_HEADERS_H
+
+#include "cli/options.h"
+
+/* Takes the value of -H: "Name: value", or @FILE with one a line. A secret is blanked out of
+ * `value`, which is argv's, so that the process list does not show it. NULL, or what is wanted
+ * instead; a static text. */
+const char *ds_headers_take(struct ds_cli_options *o, char *value);
+/* Adds a copy of "Name: value". The same. */
+const char *ds_headers_add(struct ds_cli_options *o, const char *header);
+/* Whether there is one of this name (any case). */
+bool ds_headers_have(const struct ds_cli_options *o, const char *name);
+
+#endif

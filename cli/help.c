@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* --help, the topics of help, and the manual's list of options. */
+#include "config.h"
+
+#include "cli/cli.h"
+
+#include <string.h>
+
+#define WIDTH  80
+#define INDENT 6
+
+static const char *const group_names[DS_GROUPS] = {
+    [DS_GROUP_GENERAL] = "General",   [DS_GROUP_RANGE] = "Where to start and stop",
+    [DS_GROUP_OUTPUT] = "Output",     [DS_GROUP_NETWORK] = "Network",
+    [DS_GROUP_WRITING] = "Writing",   [DS_GROUP_SERVER] = "Server",
+    [DS_GROUP_DECODING] = "Decoding",
+};
+
+/* --- topics ----------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name, *summary, *text;
+} topics[] = {
+    {"formats", "how data is printed",
+     "raw       The bytes of the stream, nothing added. Not for JSON streams, whose bytes\n"
+     "          depend on where the server cuts its answers.\n"
+     "ndjson    JSON streams only: a message a line, in the writer's own bytes. Only\n"
+     "          line breaks between tokens are left out.\n"
+     "envelope  A JSON object a line: {\"offset\",\"index\",\"next\",\"received\", and \"json\",\n"
+     "          \"text\" or \"base64\"}. For JSON streams one a message, else one an answer.\n"
+     "          \"offset\" is where the answer began, \"index\" how many messages (or bytes)\n"
+     "          after it this one lies, \"next\" the offset behind the answer, \"received\"\n"
+     "          the time of receipt. Bytes that are not UTF-8 come as base64.\n"
+     "auto      ndjson for JSON streams, else raw. The default.\n"
+     "\n"
+     "Into a file or pipe the bytes are exact. On a terminal control characters are shown\n"
+     "as \\xNN, and a binary stream is refused.\n"},
+    {"state", "state files",
+     "A state file is one line of JSON with a checksum. It holds the stream's URL without\n"
+     "secrets, how far the stream was taken, what the output file looked like then, and a\n"
+     "hash of what was last delivered, which is compared with the stream before going on.\n"
+     "\n"
+     "export keeps FILE.dstate beside its output. After any interruption the same command\n"
+     "goes on where it was: each byte is in the file once. The file is cut back to what\n"
+     "the state says; a file that was changed is refused, with nothing touched.\n"
+     "read and tail with --state print again what was printed after the last commit: at\n"
+     "least once, since nothing can be taken back from a pipe.\n"
+     "\n"
+     "dstream state show FILE says what a state holds.\n"},
+    {"exit-codes", "what the exit code says",
+     "  0  the end, closed, or a limit that was asked for was reached\n"
+     "  1  another failure\n"
+     "  2  wrong usage\n"
+     "  3  stopped before --require held\n"
+     " 10  gone: no longer kept, or deleted\n"
+     " 11  conflict: the stream is closed, or its type or configuration differs\n"
+     " 13  the stream was made anew, or a state fits neither stream nor file\n"
+     " 14  the server refused the request (400, 405, 413, 415, 501)\n"
+     " 15  over one of the limits of dstream\n"
+     " 16  whether a write was stored is not known\n"
+     " 65  the input is not valid for the stream's type\n"
+     " 66  no such stream, or no such input file\n"
+     " 69  no connection, TLS trouble, or the server failed\n"
+     " 73  the output file exists, or is locked\n"
+     " 74  a file could not be read or written\n"
+     " 75  busy or too slow: try again later\n"
+     " 76  the server broke the protocol\n"
+     " 77  not allowed (401, 403)\n"
+     "\n"
+     "INT, TERM and PIPE end dstream as these signals do. With several streams the first\n"
+     "failure in the order of the arguments counts.\n"},
+    {"environment", "variables that are looked at",
+     "DSTREAM_URL  The base URL that names of streams without a scheme are joined to.\n"
+     "             --url goes before it.\n"
+     "STREAM_URL   The same, where DSTREAM_URL is not set.\n"
+     "STREAM_AUTH  The value of an Authorization header, as Bearer TOKEN. --header goes\n"
+     "             before it.\n"
+     "\n"
+     "Headers are sent to one origin only: that of the base URL where there is one, else\n"
+     "that of the first URL.\n"},
+    {"signals", "what signals do",
+     "INT, TERM  Stop reading, write what has come, save the state, and die of the signal.\n"
+     "           The second one ends dstream at once.\n"
+     "HUP        export: commit now. read and tail go on.\n"
+     "USR1       Print a status line on standard error.\n"
+     "PIPE       Who reads the output has gone: dstream ends quietly, also when no more\n"
+     "           data comes.\n"},
+};
+#define TOPICS (sizeof topics / sizeof *topics)
+
+/* --- options ---------------------------------------------------------------------------------- */
+
+/* Words wrapped at the width, each line indented. */
+static void add_wrapped(struct ds_buf *out, const char *text)
+{
+    size_t column = 0;
+    while (*text) {
+        size_t n = strcspn(text, " ");
+        if (column > 0 && column + 1 + n > WIDTH) {
+            ds_buf_addc(out, '\n');
+            column = 0;
+        }
+        if (column == 0)
+            ds_buf_addf(out, "%*s", INDENT, "");
+        else
+            ds_buf_addc(out, ' ');
+        column += (column == 0 ? INDENT : 1) + n;
+        ds_buf_add(out, text, n);
+        text += n + (text[n] == ' ');
+    }
+    ds_buf_addc(out, '\n');
+}
+
+static void add_option(struct ds_buf *out, const struct ds_option *o)
+{
+    ds_buf_adds(out, "  ");
+    if (o->letter)
+        ds_buf_addf(out, "-%c, ", o->letter);
+    ds_buf_addf(out, "--%s", o->name);
+    if (o->arg)
+        ds_buf_addf(out, o->optional ? "[=%s]" : " %s", o->arg);
+    ds_buf_addc(out, '\n');
+    add_wrapped(out, o->help);
+}
+
+static void add_options(struct ds_buf *out, unsigned commands)
+{
+    for (unsigned g = DS_GROUP_RANGE; g <= DS_GROUPS; g++) {
+        enum ds_option_group group = g % DS_GROUPS; /* the general ones come last */
+        bool any = false;
+        for (size_t i = 0; i < ds_option_count; i++) {
+            const struct ds_option *o = &ds_option_table[i];
+            if (o->group != group || !(o->commands & commands))
+                continue;
+            if (!any)
+                ds_buf_addf(out, "\n%s\n", group_names[group]);
+            any = true;
+            add_option(out, o);
+        }
+    }
+}
+
+static void add_command(struct ds_buf *out, const struct ds_command_info *info)
+{
+    ds_buf_addf(out, "usage: dstream %s%s%s [OPTION...]\n\n%s: %s.\n", info->name,
+                *info->usage ? " " : "", info->usage, info->name, info->summary);
+    add_options(out, info->command);
+}
+
+static void add_general(struct ds_buf *out)
+{
+    ds_buf_adds(out, "usage: dstream COMMAND [ARGUMENT...] [OPTION...]\n"
+                     "\n"
+                     "Reads, tails, exports and writes Durable Streams.\n"
+                     "\n"
+                     "Commands\n");
+    for (size_t i = 0; i < DS_COMMANDS; i++)
+        ds_buf_addf(out, "  %-8s %s\n", ds_command_table[i].name, ds_command_table[i].summary);
+    ds_buf_adds(out, "\nTopics of help\n");
+    for (size_t i = 0; i < TOPICS; i++)
+        ds_buf_addf(out, "  %-12s %s\n", topics[i].name, topics[i].summary);
+    ds_buf_adds(out, "\n"
+                     "dstream COMMAND --help lists what a command takes.\n");
+}
+
+bool ds_help_add(struct ds_buf *out, const char *name)
+{
+    if (!name) {
+        add_general(out);
+        return true;
+    }
+    const struct ds_command_info *info = ds_command_find(name);
+    if (info)
+        add_command(out, info);
+    else if (strcmp(name, "manual-options") == 0) /* not listed: for who maintains the manual */
+        ds_help_manual(out);
+    for (size_t i = 0; i < TOPICS; i++) {
+        if (strcmp(topics[i].name, name) == 0)
+            ds_buf_adds(out, topics[i].text);
+    }
+    return out->len > 0;
+}
+
+/* --- the manual ------------------------------------------------------------------------------- */
+
+/* Text as roff wants it: hyphens that are typed as they stand, no backslashes. */
+static void add_roff(struct ds_buf *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\\')
+            ds_buf_adds(out, "\\e");
+        else if (*text == '-')
+            ds_buf_adds(out, "\\-");
+        else
+            ds_buf_addc(out, *text);
+    }
+}
+
+static void add_manual_commands(struct ds_buf *out, unsigned commands)
+{
+    const char *before = "(";
+    for (size_t i = 0; i < DS_COMMANDS; i++) {
+        if (commands & ds_command_table[i].command) {
+            ds_buf_addf(out, "%s%s", before, ds_command_table[i].name);
+            before = ", ";
+        }
+    }
+    ds_buf_adds(out, ")\n");
+}
+
+static void add_manual_option(struct ds_buf *out, const struct ds_option *o)
+{
+    ds_buf_adds(out, ".TP\n.BR ");
+    if (o->letter)
+        ds_buf_addf(out, "\\-%c \", \" ", o->letter);
+    ds_buf_adds(out, "\\-\\-");
+    add_roff(out, o->name);
+    if (o->arg)
+        ds_buf_addf(out, o->optional ? " [=\\fI%s\\fR]" : " \" \\fI%s\\fR\"", o->arg);
+    ds_buf_addc(out, '\n');
+    add_roff(out, o->help);
+    ds_buf_addc(out, '\n');
+    if (o->group != DS_GROUP_GENERAL)
+        add_manual_commands(out, o->commands);
+}
+
+void ds_help_manual(struct ds_buf *out)
+{
+    for (unsigned group = 0; group < DS_GROUPS; group++) {
+        ds_buf_addf(out, ".SS %s\n", group_names[group]);
+        for (size_t i = 0; i < ds_option_count; i++) {
+            if (ds_option_table[i].group == group)
+                add_manual_option(out, &ds_option_table[i]);
+        }
+    }
+}

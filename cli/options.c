@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "cli/options.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/text.h"
+#include "cli/format.h"
+#include "cli/headers.h"
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+const struct ds_command_info ds_command_table[DS_COMMANDS] = {
+    {"read", DS_CMD_READ, "URL...", "print streams from the beginning up to where they end now"},
+    {"tail", DS_CMD_TAIL, "URL...", "print what is appended to streams from now on"},
+    {"export", DS_CMD_EXPORT, "URL -o FILE",
+     "write a stream to a file, each byte once, over any interruption"},
+    {"create", DS_CMD_CREATE, "URL", "create a stream"},
+    {"write", DS_CMD_WRITE, "URL [FILE...]", "append files or standard input to a stream"},
+    {"close", DS_CMD_CLOSE, "URL", "close a stream for good"},
+    {"delete", DS_CMD_DELETE, "URL", "delete a stream"},
+    {"stat", DS_CMD_STAT, "URL", "say what a stream is and where it ends"},
+    {"serve", DS_CMD_SERVE, "", "run a server of streams in memory"},
+    {"decode", DS_CMD_DECODE, "[FILE]", "print the events of an event stream's bytes as JSON"},
+    {"state", DS_CMD_STATE, "show FILE", "say what a state file holds"},
+    {"help", DS_CMD_HELP, "[COMMAND|TOPIC]", "explain a command or a topic"},
+};
+
+const struct ds_command_info *ds_command_find(const char *name)
+{
+    for (size_t i = 0; i < DS_COMMANDS; i++) {
+        if (strcmp(ds_command_table[i].name, name) == 0)
+            return &ds_command_table[i];
+    }
+    return NULL;
+}
+
+const struct ds_command_info *ds_command_info(enum ds_command command)
+{
+    for (size_t i = 0; i < DS_COMMANDS; i++) {
+        if (ds_command_table[i].command == command)
+            return &ds_command_table[i];
+    }
+    return NULL;
+}
+
+/* --- values ----------------------------------------------------------------------------------- */
+
+#define FIELD(type) ((type *)(void *)((char *)o + self->at))
+
+static const char *set_flag(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)value;
+    *FIELD(bool) = true;
+    return NULL;
+}
+
+static const char *set_more(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)value;
+    ++*FIELD(int);
+    return NULL;
+}
+
+static const char *set_text(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    *FIELD(const char *) = value;
+    return value[0] ? NULL : "something that is not empty";
+}
+
+static const char *set_duration(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    return ds_parse_duration(value, FIELD(int64_t)) ? NULL : "a duration, as 500ms, 5s or 2m";
+}
+
+static const char *set_size(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    if (ds_parse_size(value, FIELD(uint64_t)) && *FIELD(uint64_t) > 0)
+        return NULL;
+    return "a size from 1 up, as 1024, 64k or 1MiB";
+}
+
+static const char *set_bytes(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    o->has_bytes = true;
+    return set_size(o, self, value);
+}
+
+static const char *set_count(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->has_count = true;
+    return ds_parse_u64(value, UINT64_MAX, &o->count) && o->count > 0 ? NULL : "a number from 1 up";
+}
+
+/* A duration that goes on the wire as it is given. */
+static const char *set_ttl(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    int64_t ms;
+    (void)self;
+    o->ttl = value;
+    return ds_parse_duration(value, &ms) ? NULL : "a duration, as 30s, 2h or 7d";
+}
+
+bool ds_cli_parse_from(char *s, const char **offset, uint64_t *skip)
+{
+    char *comma = strchr(s, ',');
+    size_t n = comma ? (size_t)(comma - s) : strlen(s);
+    *skip = 0;
+    if (comma && !ds_parse_u64(comma + 1, UINT64_MAX, skip))
+        return false;
+    if (n == 0 || (*skip > 0 && n == 3 && memcmp(s, "now", n) == 0))
+        return false;
+    if (comma)
+        *comma = '\0';
+    *offset = strcmp(s, "beginning") == 0 ? "-1" : s;
+    return true;
+}
+
+static const char *set_from(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    return ds_cli_parse_from(value, &o->from, &o->from_skip)
+               ? NULL
+               : "beginning, now, or OFFSET[,SKIP] with SKIP a number";
+}
+
+static const char *set_until(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->until_closed = strcmp(value, "closed") == 0;
+    o->until_end = strcmp(value, "end") == 0;
+    return o->until_closed || o->until_end ? NULL : "end or closed";
+}
+
+static const char *set_require(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->require_closed = strcmp(value, "closed") == 0;
+    o->require_end = strcmp(value, "end") == 0;
+    return o->require_closed || o->require_end ? NULL : "end or closed";
+}
+
+static const char *set_live(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    static const struct {
+        const char *name;
+        enum dstream_live live;
+    } modes[] = {{"auto", DSTREAM_LIVE_AUTO},
+                 {"sse", DSTREAM_LIVE_SSE},
+                 {"long-poll", DSTREAM_LIVE_LONG_POLL}};
+    (void)self;
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        if (strcmp(modes[i].name, value) == 0) {
+            o->live = modes[i].live;
+            o->live_given = true;
+            return NULL;
+        }
+    }
+    return "auto, sse or long-poll";
+}
+
+static const char *set_format(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->format_given = true;
+    o->format = DS_FORMAT_AUTO;
+    return strcmp(value, "auto") == 0 || ds_format_of(value, &o->format)
+               ? NULL
+               : "auto, raw, ndjson or envelope";
+}
+
+/* The last one given counts. */
+static const char *set_sync(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->sync_ms = -1;
+    o->sync_bytes = 0;
+    o->sync_batch = strcmp(value, "batch") == 0;
+    if (o->sync_batch || ds_parse_duration(value, &o->sync_ms))
+        return NULL;
+    o->sync_ms = -1;
+    return ds_parse_size(value, &o->sync_bytes) && o->sync_bytes > 0
+               ? NULL
+               : "a duration as 5s, a size as 1MiB, or batch";
+}
+
+static const char *set_verify(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->strict_verify = true;
+    return strcmp(value, "strict") == 0 ? NULL : "strict";
+}
+
+static const char *set_header(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    return ds_headers_take(o, value);
+}
+
+static const char *set_create(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->create = true;
+    o->create_type = value;
+    return value && !value[0] ? "a content type behind the =" : NULL;
+}
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+#define READING    (DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORT)
+#define WRITING    (DS_CMD_CREATE | DS_CMD_WRITE | DS_CMD_CLOSE)
+#define NETWORK    (READING | WRITING | DS_CMD_DELETE | DS_CMD_STAT)
+#define EVERYWHERE (~0U)
+#define AT(field)  offsetof(struct ds_cli_options, field)
+
+const struct ds_option ds_option_table[] = {
+    {"help", 'h', NULL, false, false, DS_GROUP_GENERAL, EVERYWHERE, NULL,
+     "Print what the command does and which options it takes.", set_flag, AT(help)},
+    {"version", 'V', NULL, false, false, DS_GROUP_GENERAL, EVERYWHERE, NULL, "Print the version.",
+     set_flag, AT(version)},
+    {"quiet", 'q', NULL, false, false, DS_GROUP_GENERAL, EVERYWHERE, "quiet",
+     "Say nothing but errors: no warnings, no status line, no resume point.", set_flag, AT(quiet)},
+    {"verbose", 'v', NULL, false, false, DS_GROUP_GENERAL, EVERYWHERE, "verbose",
+     "Print a line for each request and for each retry, on standard error.", set_more, AT(verbose)},
+
+    {"from", 0, "POSITION", false, false, DS_GROUP_RANGE, READING, "from",
+     "Where to start: beginning (the same as -1), now, or OFFSET[,SKIP], as printed at the end of "
+     "an earlier run. SKIP counts messages of a JSON stream, else bytes, to leave out after "
+     "OFFSET. "
+     "tail starts at now, the others at the beginning.",
+     set_from, AT(from)},
+    {"state", 'S', "FILE", false, false, DS_GROUP_RANGE, READING, "state",
+     "Go on from the state file, where there is one, and keep it current. For read and tail it is "
+     "written after the output, so that a crash can make output come twice, never be lost. For "
+     "export it is the name of the state file, instead of that of the output with .dstate added.",
+     set_text, AT(state)},
+    {"reset", 0, NULL, false, false, DS_GROUP_RANGE, READING, NULL,
+     "Forget the position that the state file has.", set_flag, AT(reset)},
+    {"follow", 'f', NULL, false, false, DS_GROUP_RANGE, READING, "follow",
+     "At the end wait for more, until the stream is closed. tail always does.", set_flag,
+     AT(follow)},
+    {"until", 0, "WHEN", false, false, DS_GROUP_RANGE, READING, "until",
+     "When to stop: end, where the stream ends now, or closed, which follows the stream until it "
+     "is closed.",
+     set_until, 0},
+    {"count", 'n', "N", false, false, DS_GROUP_RANGE, READING, "count",
+     "Stop after N messages. Only JSON streams have messages.", set_count, 0},
+    {"bytes", 0, "SIZE", false, false, DS_GROUP_RANGE, READING, "bytes",
+     "Stop after SIZE bytes of the stream. A message of a JSON stream is never cut: those come "
+     "that fit.",
+     set_bytes, AT(bytes)},
+    {"max-time", 0, "DURATION", false, false, DS_GROUP_RANGE, READING, "max-time",
+     "Stop after this time.", set_duration, AT(max_time)},
+    {"idle", 0, "DURATION", false, false, DS_GROUP_RANGE, READING, "idle",
+     "Stop when no data came for this long.", set_duration, AT(idle)},
+    {"require", 0, "WHAT", false, false, DS_GROUP_RANGE, READING, "require",
+     "Exit with 3 unless the closed stream was read to its end (closed), or a stream up to where "
+     "it ended (end).",
+     set_require, 0},
+    {"live", 0, "MODE", false, false, DS_GROUP_RANGE, READING, "live",
+     "How to follow: sse, long-poll, or auto, which is SSE for JSON and binary streams and "
+     "long-poll for text. SSE changes text: it cannot carry carriage returns, or bytes that are "
+     "not UTF-8.",
+     set_live, 0},
+    {"wait-create", 0, NULL, false, false, DS_GROUP_RANGE, READING, "wait-create",
+     "Wait for a stream that does not exist yet.", set_flag, AT(wait_create)},
+
+    {"output", 'o', "FILE", false, false, DS_GROUP_OUTPUT, DS_CMD_READ | DS_CMD_EXPORT, "output",
+     "Write to FILE instead of standard output. One that exists is refused without --overwrite or "
+     "--append.",
+     set_text, AT(output)},
+    {"overwrite", 0, NULL, false, false, DS_GROUP_OUTPUT, DS_CMD_READ | DS_CMD_EXPORT, "overwrite",
+     "Replace a file that exists. An export that goes on from a state needs no such option, and "
+     "does not replace anything.",
+     set_flag, AT(overwrite)},
+    {"append", 0, NULL, false, false, DS_GROUP_OUTPUT, DS_CMD_READ | DS_CMD_EXPORT, "append",
+     "Write behind what a file that exists has.", set_flag, AT(append)},
+    {"format", 'F', "FORMAT", false, false, DS_GROUP_OUTPUT, READING, "format",
+     "raw, ndjson, envelope, or auto: ndjson for a JSON stream, else raw.", set_format, 0},
+    {"sync", 0, "WHEN", false, false, DS_GROUP_OUTPUT, READING, "sync",
+     "How often the state is made durable: a duration, a size of output, or batch, for each "
+     "answer. The default is 1s, and the end in any case. It bounds what has to be read again "
+     "after a crash.",
+     set_sync, 0},
+    {"verify-resume", 0, "HOW", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "verify-resume",
+     "strict: do not go on from a state where the server no longer keeps what shows that the "
+     "stream is still the same one. Without it that is a warning.",
+     set_verify, 0},
+
+    {"url", 0, "URL", false, false, DS_GROUP_NETWORK, NETWORK, "url",
+     "The base that names of streams without a scheme are joined to.", set_text, AT(base_url)},
+    {"header", 'H', "HEADER", false, true, DS_GROUP_NETWORK, NETWORK, "header",
+     "Send a request header, as 'Name: value', or those in a file, one a line, as @FILE. Sent to "
+     "one origin only: that of the base URL, else that of the first URL.",
+     set_header, 0},
+    {"cacert", 0, "FILE", false, false, DS_GROUP_NETWORK, NETWORK, "cacert",
+     "Trust the certificates in FILE (PEM) instead of the system's.", set_text, AT(cacert)},
+    {"insecure", 0, NULL, false, false, DS_GROUP_NETWORK, NETWORK, "insecure",
+     "Accept any certificate. For tests only.", set_flag, AT(insecure)},
+    {"connect-timeout", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "connect-timeout",
+     "For making a connection. The default is 10s.", set_duration, AT(connect_timeout)},
+    {"header-timeout", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "header-timeout",
+     "Until an answer begins. The default is 10s, for SSE 30s. Answers to long-polls, which "
+     "servers hold back, have 90s.",
+     set_duration, AT(header_timeout)},
+    {"stall-timeout", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "stall-timeout",
+     "How long an answer may be silent. The default is 30s, for SSE 90s.", set_duration,
+     AT(stall_timeout)},
+
+    {"type", 0, "TYPE", false, false, DS_GROUP_WRITING,
+     DS_CMD_CREATE | DS_CMD_WRITE | DS_CMD_DECODE, "type",
+     "The stream's content type, as application/json.", set_text, AT(type)},
+    {"ttl", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_CREATE, "ttl",
+     "The stream goes when it was not used for this long.", set_ttl, 0},
+    {"expires", 0, "TIME", false, false, DS_GROUP_WRITING, DS_CMD_CREATE, "expires",
+     "The stream goes at this time, as 2030-01-02T03:04:05Z.", set_text, AT(expires)},
+    {"data", 0, "FILE", false, false, DS_GROUP_WRITING, DS_CMD_CREATE | DS_CMD_CLOSE, "data",
+     "What the stream begins with, or ends with, in the same step.", set_text, AT(data)},
+    {"closed", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_CREATE, NULL,
+     "Create it closed: its data is all there will be.", set_flag, AT(closed)},
+    {"create", 0, "TYPE", true, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
+     "Create the stream first, where it is not there, with this content type.", set_create, 0},
+    {"close", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
+     "Close the stream after the last byte.", set_flag, AT(close_after)},
+    {"print-offset", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
+     "Print the offset behind what was written.", set_flag, AT(print_offset)},
+    {"yes", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_DELETE, NULL, "Do not ask.", set_flag,
+     AT(yes)},
+    {"json", 0, NULL, false, false, DS_GROUP_OUTPUT, DS_CMD_STAT, NULL, "Print one JSON object.",
+     set_flag, AT(json)},
+
+    {"listen", 0, "HOST:PORT", false, false, DS_GROUP_SERVER, DS_CMD_SERVE, NULL,
+     "Where to listen. The default is 127.0.0.1:4437; port 0 is any that is free.", set_text,
+     AT(listen)},
+    {"page-size", 0, "SIZE", false, false, DS_GROUP_SERVER, DS_CMD_SERVE, NULL,
+     "How much one answer holds at most.", set_size, AT(page_size)},
+    {"sse-time", 0, "DURATION", false, false, DS_GROUP_SERVER, DS_CMD_SERVE, NULL,
+     "How long an SSE connection lasts.", set_duration, AT(sse_time)},
+    {"poll-time", 0, "DURATION", false, false, DS_GROUP_SERVER, DS_CMD_SERVE, NULL,
+     "How long a long-poll is held.", set_duration, AT(poll_time)},
+
+    {"batches", 0, NULL, false, false, DS_GROUP_DECODING, DS_CMD_DECODE, NULL,
+     "Print what a reader would deliver instead of the events.", set_flag, AT(batches)},
+    {"encoding", 0, "ENCODING", false, false, DS_GROUP_DECODING, DS_CMD_DECODE, NULL,
+     "base64: the data events are that. With --batches.", set_text, AT(encoding)},
+};
+const size_t ds_option_count = sizeof ds_option_table / sizeof *ds_option_table;
+
+/* --- walking over argv ------------------------------------------------------------------------ */
+
+enum token_kind { TOKEN_END, TOKEN_OPERAND, TOKEN_OPTION, TOKEN_UNKNOWN, TOKEN_BARE, TOKEN_EXTRA };
+
+struct token {
+    enum token_kind kind;
+    const struct ds_option *option; /* but for UNKNOWN; BARE lacks its argument, EXTRA has one */
+    char *text;                     /* operand, or value (NULL: none), or what is unknown */
+    char letter;                    /* UNKNOWN: the letter of a cluster, else 0 */
+};
+
+struct walk {
+    char **argv; /* ends with NULL */
+    char *cluster;
+    bool no_more_options;
+};
+
+static const struct ds_option *by_name(const char *name, size_t n)
+{
+    for (size_t i = 0; i < ds_option_count; i++) {
+        const struct ds_option *opt = &ds_option_table[i];
+        if (strlen(opt->name) == n && memcmp(opt->name, name, n) == 0)
+            return opt;
+    }
+    return NULL;
+}
+
+static const struct ds_option *by_letter(char letter)
+{
+    for (size_t i = 0; i < ds_option_count; i++) {
+        if (ds_option_table[i].letter == letter && letter)
+            return &ds_option_table[i];
+    }
+    return NULL;
+}
+
+/* The option's argument: `joined`, or where it must have one, the next word. */
+static struct token with_value(struct walk *w, const struct ds_option *opt, char *joined)
+{
+    struct token t = {TOKEN_OPTION, opt, joined, 0};
+    if (joined || !opt->arg || opt->optional)
+        return t;
+    if (*w->argv)
+        t.text = *w->argv++;
+    else
+        t.kind = TOKEN_BARE;
+    return t;
+}
+
+static struct token next_long(struct walk *w, char *word)
+{
+    char *equals = strchr(word, '=');
+    size_t n = equals ? (size_t)(equals - word) : strlen(word);
+    const struct ds_option *opt = by_name(word + 2, n - 2);
+    if (!opt)
+        return (struct token){TOKEN_UNKNOWN, NULL, word, 0};
+    if (equals && !opt->arg)
+        return (struct token){TOKEN_EXTRA, opt, equals + 1, 0};
+    return with_value(w, opt, equals ? equals + 1 : NULL);
+}
+
+static struct token next_short(struct walk *w)
+{
+    char letter = *w->cluster++;
+    const struct ds_option *opt = by_letter(letter);
+    if (!opt)
+        return (struct token){TOKEN_UNKNOWN, NULL, NULL, letter};
+    char *rest = w->cluster;
+    if (opt->arg)
+        w->cluster = NULL;
+    return with_value(w, opt, opt->arg && *rest ? rest : NULL);
+}
+
+static struct token walk_next(struct walk *w)
+{
+    if (w->cluster && *w->cluster)
+        return next_short(w);
+    w->cluster = NULL;
+    char *word = *w->argv;
+    if (!word)
+        return (struct token){.kind = TOKEN_END};
+    w->argv++;
+    if (w->no_more_options || word[0] != '-' || !word[1])
+        return (struct token){TOKEN_OPERAND, NULL, word, 0};
+    if (strcmp(word, "--") == 0) {
+        w->no_more_options = true;
+        return walk_next(w);
+    }
+    if (word[1] == '-')
+        return next_long(w, word);
+    w->cluster = word + 1;
+    return next_short(w);
+}
+
+/* --- parsing ---------------------------------------------------------------------------------- */
+
+static enum dstream_code unknown(const struct token *t, struct ds_buf *why)
+{
+    if (t->letter)
+        ds_buf_addf(why, "there is no option -%c", t->letter);
+    else
+        ds_buf_addf(why, "there is no option %.*s", (int)strcspn(t->text, "="), t->text);
+    return DSTREAM_ERR_ARGUMENT;
+}
+
+/* Adds the names of the commands in the mask. */
+static void add_commands(struct ds_buf *out, unsigned commands)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < DS_COMMANDS; i++)
+        left += (commands & ds_command_table[i].command) != 0;
+    for (size_t i = 0; i < DS_COMMANDS; i++) {
+        if (!(commands & ds_command_table[i].command))
+            continue;
+        left--;
+        ds_buf_addf(out, "%s%s", ds_command_table[i].name,
+                    left > 1    ? ", "
+                    : left == 1 ? " and "
+                                : "");
+    }
+}
+
+static enum dstream_code apply(struct ds_cli_options *o, const struct token *t, struct ds_buf *why)
+{
+    const struct ds_option *opt = t->option;
+    if (t->kind == TOKEN_BARE)
+        ds_buf_addf(why, "--%s needs an argument, %s", opt->name, opt->arg);
+    if (t->kind == TOKEN_EXTRA)
+        ds_buf_addf(why, "--%s takes no argument", opt->name);
+    if (t->kind != TOKEN_OPTION)
+        return DSTREAM_ERR_ARGUMENT;
+    if (opt->commands != EVERYWHERE && !(opt->commands & o->command)) {
+        ds_buf_addf(why, "--%s is an option of ", opt->name);
+        add_commands(why, opt->commands);
+        return DSTREAM_ERR_ARGUMENT;
+    }
+    const char *wanted = opt->set(o, opt, t->text);
+    if (!wanted)
+        return DSTREAM_OK;
+    ds_buf_addf(why, "--%s%s%.200s: wanted is %s", opt->name,
+                opt->secret || !t->text || !*t->text ? "" : " ",
+                opt->secret || !t->text ? "" : t->text, wanted);
+    return DSTREAM_ERR_ARGUMENT;
+}
+
+/* The command is the first operand, wherever it stands: which options it takes is known before any
+ * is looked at. */
+static enum dstream_code find_command(struct ds_cli_options *o, char **argv, struct ds_buf *why)
+{
+    struct walk w = {.argv = argv};
+    struct token t;
+    do
+        t = walk_next(&w);
+    while (t.kind == TOKEN_OPTION);
+    if (t.kind != TOKEN_OPERAND)
+        return DSTREAM_OK;
+    const struct ds_command_info *info = ds_command_find(t.text);
+    if (info) {
+        o->command = info->command;
+        return DSTREAM_OK;
+    }
+    ds_buf_addf(why, "there is no command %.200s", t.text);
+    return DSTREAM_ERR_ARGUMENT;
+}
+
+enum dstream_code ds_cli_options_parse(struct ds_cli_options *o, int argc, char **argv,
+                                       const char **args, size_t *nargs, struct ds_buf *why)
+{
+    *nargs = 0;
+    if (argc < 1)
+        return DSTREAM_OK;
+    enum dstream_code rc = find_command(o, argv + 1, why);
+    struct walk w = {.argv = argv + 1};
+    bool named = false;
+    while (rc == DSTREAM_OK) {
+        struct token t = walk_next(&w);
+        if (t.kind == TOKEN_END)
+            break;
+        if (t.kind == TOKEN_UNKNOWN)
+            rc = unknown(&t, why);
+        else if (t.kind != TOKEN_OPERAND)
+            rc = apply(o, &t, why);
+        else if (named)
+            args[(*nargs)++] = t.text;
+        else
+            named = true;
+    }
+    return rc;
+}
+
+void ds_cli_options_init(struct ds_cli_options *o)
+{
+    *o = (struct ds_cli_options){.max_time = -1,
+                                 .idle = -1,
+                                 .live = DSTREAM_LIVE_AUTO,
+                                 .sync_ms = 1000,
+                                 .connect_timeout = -1,
+                                 .stall_timeout = -1,
+                                 .header_timeout = -1,
+                                 .sse_time = -1,
+                                 .poll_time = -1};
+}
+
+void ds_cli_options_free(struct ds_cli_options *o)
+{
+    for (size_t i = 0; i < o->nowned; i++)
+        ds_free(o->owned[i]);
+    ds_free(o->owned);
+    ds_free(o->headers);
+    o->owned = NULL;
+    o->headers = NULL;
+    o->nowned = o->nheaders = 0;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the test build of the command takes from DSTREAM_TEST: limits by their names in struct
+ * ds_limits, as "connect=300,retries=2" (milliseconds, counts, bytes), so that no test waits for a
+ * real 30 s. What it does not know ends it, since a test with a misspelt limit tests nothing.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+
+enum kind { TIME, COUNT, SIZE };
+static const struct {
+    const char *name;
+    enum kind kind;
+    size_t at;
+} limits[] = {
+#define LIMIT(kind, name)                                                                          \
+    {                                                                                              \
+#name, kind, offsetof(struct ds_limits, name)                                              \
+    }
+    LIMIT(TIME, connect),          LIMIT(TIME, header),       LIMIT(TIME, header_sse),
+    LIMIT(TIME, header_long_poll), LIMIT(TIME, silence),      LIMIT(TIME, silence_sse),
+    LIMIT(TIME, first_byte_sse),   LIMIT(TIME, backoff_base), LIMIT(TIME, backoff_max),
+    LIMIT(TIME, retry_after_max),  LIMIT(TIME, retry_time),   LIMIT(TIME, healthy_sse),
+    LIMIT(TIME, short_base),       LIMIT(TIME, short_max),    LIMIT(TIME, idle_within),
+    LIMIT(TIME, idle_max),         LIMIT(COUNT, retries),     LIMIT(COUNT, short_count),
+    LIMIT(COUNT, idle_count),      LIMIT(COUNT, moves_free),  LIMIT(COUNT, protocol_tries),
+    LIMIT(COUNT, redirects),       LIMIT(COUNT, json_depth),  LIMIT(SIZE, max_event),
+    LIMIT(SIZE, max_body),         LIMIT(SIZE, max_head),     LIMIT(SIZE, max_witness),
+#undef LIMIT
+};
+
+static void refuse(const char *what)
+{
+    fprintf(stderr, "DSTREAM_TEST: %s is not NAME=NUMBER of a known name\n", what);
+    exit(99);
+}
+
+static void set_limit(struct ds_limits *l, const char *name, const char *value)
+{
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        uint64_t n;
+        if (strcmp(limits[i].name, name) != 0 || !ds_parse_u64(value, INT64_MAX, &n))
+            continue;
+        char *field = (char *)l + limits[i].at;
+        if (limits[i].kind == TIME)
+            *(int64_t *)(void *)field = (int64_t)n;
+        else if (limits[i].kind == COUNT)
+            *(unsigned *)(void *)field = (unsigned)n;
+        else
+            *(size_t *)(void *)field = (size_t)n;
+        return;
+    }
+    refuse(name);
+}
+
+void ds_cli_hooks(struct ds_cli *c)
+{
+    const char *given = getenv("DSTREAM_TEST");
+    char text[1024];
+    if (!given)
+        return;
+    if (strlen(given) >= sizeof text)
+        refuse("something so long");
+    strcpy(text, given);
+    for (char *name = text; *name;) {
+        char *end = name + strcspn(name, ",");
+        char *next = *end ? end + 1 : end;
+        *end = '\0';
+        char *value = strchr(name, '=');
+        if (!value)
+            refuse(name);
+        *value++ = '\0';
+        set_limit(&c->limits, name, value);
+        name = next;
+    }
+}
