@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -320,8 +321,19 @@ static int parse_and_start(struct ds_cli *c, int argc, char **argv, const char *
     return status;
 }
 
+/* A standard descriptor that is closed would be taken by the next socket or file, and be written
+ * to: it becomes one that can be neither read nor written. */
+static void hold_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+    }
+}
+
 int ds_cli_main(int argc, char **argv)
 {
+    hold_descriptors();
     struct ds_cli c = {.limits = ds_limits_default(), .err = stderr};
     ds_cli_options_init(&c.opt);
     ds_cli_hooks(&c);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/span.h"
+
+#include <string.h>
+
+static size_t byte_of(const dstream_batch *b, bool json, size_t unit)
+{
+    if (!json)
+        return unit;
+    return unit == 0 ? 0 : b->items->ends[unit - 1];
+}
+
+struct ds_span ds_span_of(const dstream_batch *b, const struct ds_left *left)
+{
+    struct ds_span s = {.json = b->flags & DSTREAM_BATCH_JSON};
+    s.first = s.json ? b->first : b->first_byte;
+    s.end = s.json ? b->items->count : b->items->bytes.len;
+    s.take = s.end;
+    size_t from = byte_of(b, s.json, s.first);
+    if (left->has_count && s.json && left->count < s.take - s.first)
+        s.take = s.first + (size_t)left->count;
+    if (left->has_bytes && !s.json && left->bytes < s.take - s.first)
+        s.take = s.first + (size_t)left->bytes;
+    while (left->has_bytes && s.json && s.take > s.first &&
+           byte_of(b, true, s.take) - from > left->bytes)
+        s.take--;
+    s.bytes = byte_of(b, s.json, s.take) - from;
+    s.messages = s.json ? s.take - s.first : 0;
+    return s;
+}
+
+bool ds_span_spend(const struct ds_span *s, struct ds_left *left)
+{
+    left->count -= left->has_count ? s->messages : 0;
+    left->bytes -= left->has_bytes ? s->bytes : 0;
+    return s->take < s->end || (left->has_count && left->count == 0) ||
+           (left->has_bytes && left->bytes == 0);
+}
+
+void ds_span_advance(const struct ds_span *s, const dstream_batch *b, struct ds_checkpoint *at,
+                     struct ds_witness_keeper *k)
+{
+    uint64_t before = b->skip - s->first; /* units of the batch that are not in its items */
+    struct ds_witness_piece piece = {
+        .start = b->start,
+        .at = before,
+        .data = b->items->bytes.data,
+        .len = byte_of(b, s->json, s->take),
+        .ends = s->json ? b->items->ends : NULL,
+        .count = s->json ? s->take : 0,
+    };
+    if (k && s->take > s->first)
+        ds_witness_add(k, &at->witness, &piece);
+    if (s->take > s->first && !at->first[0])
+        strcpy(at->first, b->start);
+    if (s->take < s->end || (b->flags & DSTREAM_BATCH_PARTIAL)) {
+        strcpy(at->offset, b->start);
+        at->skip = before + s->take;
+        return;
+    }
+    strcpy(at->offset, b->next);
+    at->skip = 0;
+    at->closed = b->flags & DSTREAM_BATCH_CLOSED;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which part of a batch is still wanted, and where it leaves off. Pure. */
+#ifndef DS_CLI_SPAN_H
+#define DS_CLI_SPAN_H
+
+#include "reader/reader.h"
+#include "store/witness.h"
+
+/* What --count and --bytes leave to be taken. */
+struct ds_left {
+    bool has_count, has_bytes;
+    uint64_t count, bytes;
+};
+
+/* Units are messages of JSON, else bytes, by their place in the batch's items. */
+struct ds_span {
+    bool json;
+    size_t first, end;        /* the new ones */
+    size_t take;              /* to before here they are wanted */
+    uint64_t bytes, messages; /* that were wanted of it */
+};
+
+/* A message is never cut: the last one is the last that still fits. */
+struct ds_span ds_span_of(const dstream_batch *b, const struct ds_left *left);
+/* It was taken. True where no more is wanted: of the batch, or at all. */
+bool ds_span_spend(const struct ds_span *s, struct ds_left *left);
+/* It was taken: `at` moves behind it. `k`, which keeps the witness, may be NULL. */
+void ds_span_advance(const struct ds_span *s, const dstream_batch *b, struct ds_checkpoint *at,
+                     struct ds_witness_keeper *k);
+
+#endif

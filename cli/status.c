@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "cli/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "reader/reader.h"
+
+#define EVERY_MS 250
+#define TEXT_MAX ((size_t)8192)
+
+void ds_status_bytes(struct ds_buf *out, double bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t u = 0;
+    for (; bytes >= 1024 && u + 1 < sizeof units / sizeof *units; u++)
+        bytes /= 1024;
+    ds_buf_addf(out, u == 0 ? "%.0f %s" : "%.1f %s", bytes, units[u]);
+}
+
+void ds_status_text(struct ds_buf *out, const struct ds_status_now *now, double rate,
+                    int64_t retry_in)
+{
+    ds_status_bytes(out, (double)now->bytes);
+    if (now->messages > 0)
+        ds_buf_addf(out, ", %llu message%s", (unsigned long long)now->messages,
+                    now->messages == 1 ? "" : "s");
+    ds_buf_adds(out, ", ");
+    ds_status_bytes(out, rate);
+    ds_buf_adds(out, "/s");
+    if (now->offset[0])
+        ds_buf_addf(out, ", at %s", now->offset);
+    if (retry_in >= 0)
+        ds_buf_addf(out, ", retry in %lld s", (long long)((retry_in + 999) / 1000));
+    else
+        ds_buf_addf(out, ", %s", now->doing);
+}
+
+/* The rate over the time since it was last measured, half of it carried on, so that it neither
+ * jumps nor lags. */
+static void measure(struct ds_status *s, uint64_t bytes)
+{
+    int64_t now = ds_loop_now(s->loop), passed = now - s->rated_at;
+    if (passed < EVERY_MS)
+        return;
+    double latest = (double)(bytes - s->rated_bytes) * 1000 / (double)passed;
+    s->rate = s->rate > 0 ? (s->rate + latest) / 2 : latest;
+    if (s->rate < 1)
+        s->rate = 0;
+    s->rated_at = now;
+    s->rated_bytes = bytes;
+}
+
+static void add_text(struct ds_status *s, struct ds_buf *out)
+{
+    struct ds_status_now now = {.offset = "", .doing = "", .retry_at = DS_NEVER};
+    s->ask(s->ctx, &now);
+    measure(s, now.bytes);
+    int64_t in = now.retry_at == DS_NEVER ? -1 : now.retry_at - ds_loop_now(s->loop);
+    ds_status_text(out, &now, s->rate, now.retry_at != DS_NEVER && in < 0 ? 0 : in);
+}
+
+static void clear(void *ctx)
+{
+    struct ds_status *s = ctx;
+    if (s->drawn)
+        (void)fputs("\r\033[K", s->cli->err);
+    s->drawn = false;
+}
+
+/* All of its text is ASCII once it is escaped but for what an offset may hold; cut so that it does
+ * not wrap. */
+static void draw(struct ds_status *s)
+{
+    struct winsize size;
+    size_t width = 80;
+    if (ioctl(fileno(s->cli->err), TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
+        width = size.ws_col;
+    struct ds_buf text, shown;
+    ds_buf_init(&text, TEXT_MAX);
+    ds_buf_init(&shown, TEXT_MAX);
+    add_text(s, &text);
+    ds_terminal_escape(&shown, text.data, text.len);
+    size_t n = shown.len < width ? shown.len : width - 1;
+    while (n < shown.len && n > 0 && ((unsigned char)shown.data[n] & 0xC0) == 0x80)
+        n--;
+    (void)fprintf(s->cli->err, "\r%.*s\033[K", (int)n, n > 0 ? shown.data : "");
+    (void)fflush(s->cli->err);
+    s->drawn = true;
+    ds_buf_free(&text);
+    ds_buf_free(&shown);
+}
+
+static void on_time(void *ctx)
+{
+    struct ds_status *s = ctx;
+    draw(s);
+    (void)ds_timer_set(s->loop, &s->timer, ds_loop_now(s->loop) + EVERY_MS);
+}
+
+static bool has_terminal(const struct ds_cli *c)
+{
+    struct stat err, out;
+    const char *term = getenv("TERM");
+    int fd = fileno(c->err);
+    if (c->opt.quiet || !isatty(fd) || !term || strcmp(term, "dumb") == 0)
+        return false;
+    return !isatty(STDOUT_FILENO) || fstat(fd, &err) != 0 || fstat(STDOUT_FILENO, &out) != 0 ||
+           err.st_rdev != out.st_rdev;
+}
+
+void ds_status_start(struct ds_status *s, struct ds_cli *c, dstream_loop *loop, ds_status_ask ask,
+                     void *ctx)
+{
+    *s = (struct ds_status){.cli = c, .loop = loop, .ask = ask, .ctx = ctx, .on = has_terminal(c)};
+    s->timer.fire = on_time;
+    s->timer.ctx = s;
+    s->rated_at = ds_loop_now(loop);
+    if (!s->on)
+        return;
+    c->before_message = clear;
+    c->before_message_ctx = s;
+    (void)ds_timer_set(loop, &s->timer, s->rated_at + EVERY_MS);
+}
+
+void ds_status_end(struct ds_status *s)
+{
+    if (!s->cli)
+        return;
+    clear(s);
+    (void)fflush(s->cli->err);
+    ds_timer_stop(s->loop, &s->timer);
+    s->cli->before_message = NULL;
+    s->cli = NULL;
+}
+
+void ds_status_say(struct ds_status *s)
+{
+    struct ds_buf text;
+    bool quiet = s->cli->opt.quiet;
+    ds_buf_init(&text, TEXT_MAX);
+    add_text(s, &text);
+    const char *line = ds_buf_str(&text);
+    s->cli->opt.quiet = false; /* it was asked for */
+    if (line)
+        ds_cli_say(s->cli, "%s", line);
+    s->cli->opt.quiet = quiet;
+    ds_buf_free(&text);
+}

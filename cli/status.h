@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The status line: what a command that reads has done so far, and what it is doing. */
+#ifndef DS_CLI_STATUS_H
+#define DS_CLI_STATUS_H
+
+#include "cli/cli.h"
+#include "client/loop.h"
+
+/* What the line says. Asked for whenever it is drawn. */
+struct ds_status_now {
+    uint64_t bytes, messages;
+    const char *offset; /* "" where it says nothing: several streams */
+    const char *doing;  /* "catching up", "live" */
+    int64_t retry_at;   /* by ds_loop_now(); DS_NEVER: not waiting for a retry */
+};
+typedef void (*ds_status_ask)(void *ctx, struct ds_status_now *out);
+
+struct ds_status {
+    struct ds_cli *cli;
+    dstream_loop *loop;
+    ds_status_ask ask;
+    void *ctx;
+    bool on;    /* there is a terminal for it */
+    bool drawn; /* it is on the screen */
+    struct ds_timer timer;
+    int64_t rated_at; /* when the rate was last measured */
+    uint64_t rated_bytes;
+    double rate; /* bytes a second */
+};
+
+/* Draws at most four times a second, on stderr where that is a terminal and standard output not the
+ * same one, and gets out of the way of messages. Not under -q. */
+void ds_status_start(struct ds_status *s, struct ds_cli *c, dstream_loop *loop, ds_status_ask ask,
+                     void *ctx);
+/* Clears it for good. */
+void ds_status_end(struct ds_status *s);
+/* Prints it once, as a message (USR1). */
+void ds_status_say(struct ds_status *s);
+
+/* The line's text, appended to `out`. */
+void ds_status_text(struct ds_buf *out, const struct ds_status_now *now, double rate,
+                    int64_t retry_in);
+/* Bytes in words, as "1.4 MiB". Appended to `out`. */
+void ds_status_bytes(struct ds_buf *out, double bytes);
+
+#endif
