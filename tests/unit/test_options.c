@@ -314,3 +314,30 @@ Test(options, the_help_of_a_command_lists_each_of_its_options_within_80_columns)
         ds_buf_free(&b);
     }
 }
+
+static char *read_file(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    cr_assert(f, "%s", path);
+    char *text = calloc(1, 256 * 1024);
+    cr_assert(text && fread(text, 1, 256 * 1024 - 1, f) > 0);
+    fclose(f);
+    return text;
+}
+
+/* After a change to the table: dstream help manual-options prints the lists anew. */
+Test(options, the_manual_lists_just_what_the_table_has)
+{
+    char *manual = read_file(TOP_SRCDIR "/doc/dstream.1");
+    struct ds_buf b;
+    ds_buf_init(&b, 65536);
+    ds_help_manual(&b);
+    ds_buf_adds(&b, ".\\\" End of the lists.\n");
+    const char *begin = strstr(manual, ".SS General\n");
+    cr_assert(begin);
+    cr_expect(strncmp(begin, ds_buf_str(&b), b.len) == 0, "doc/dstream.1 is out of date");
+    for (size_t c = 0; c < DS_COMMANDS; c++)
+        cr_expect(strstr(manual, ds_command_table[c].name), "%s", ds_command_table[c].name);
+    ds_buf_free(&b);
+    free(manual);
+}
