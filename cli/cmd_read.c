@@ -496,10 +496,11 @@ static void say_summary(const struct reading *a)
         failed |= a->sources[i].error.code != DSTREAM_OK;
     for (size_t i = 0; failed && a->n > 1 && i < a->n; i++) {
         const struct source *s = &a->sources[i];
-        const char *fate = s->error.code != DSTREAM_OK ? dstream_code_text(s->error.code)
-                           : s->whole                  ? "read to its end"
-                           : i < a->started            ? "stopped"
-                                                       : "not begun";
+        const char *fate = s->error.code == DSTREAM_ERR_ARGUMENT ? "refused"
+                           : s->error.code != DSTREAM_OK         ? dstream_code_text(s->error.code)
+                           : s->whole                            ? "read to its end"
+                           : i < a->started                      ? "stopped"
+                                                                 : "not begun";
         ds_cli_say(a->cli, "%s: %s", s->name, fate);
     }
 }
@@ -539,6 +540,8 @@ static int finish(struct reading *a)
     /* INT or TERM ended the waiting for a reader: the signal says it all. */
     if (a->error.code == DSTREAM_ERR_CANCELLED)
         return DS_EXIT_FAILURE;
+    if (a->out.terminal && a->line_begun && isatty(fileno(a->cli->err)))
+        (void)fputc('\n', a->cli->err);
     for (size_t i = 0; i < a->n && !a->out.gone; i++)
         say_position(&a->sources[i]);
     say_summary(a);

@@ -95,6 +95,7 @@ static enum dstream_code find(struct ds_cli *cli, const char *name, struct ds_bu
     enum dstream_code rc = DSTREAM_ERR_NOMEM;
     for (int beside = 1; beside >= 0; beside--) {
         path->len = 0;
+        ds_error_clear(err);
         if (ds_buf_addf(path, beside ? "%s.dstate" : "%s", name) != DSTREAM_OK || !ds_buf_str(path))
             return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a file name");
         rc = ds_state_show(cli->fileops, path->data, c, missing, err);
