@@ -31,10 +31,13 @@ struct ends {
     int in[2], out[2], err[2]; /* read end, write end */
 };
 
-static void limit(int what, rlim_t value)
+/* The resource's type is an enumeration or an int, as the system has it, so it is no parameter. */
+static void set_limits(const struct e2e_run *run)
 {
-    struct rlimit r = {value, value};
-    if (value > 0 && setrlimit(what, &r) < 0)
+    const struct rlimit size = {run->max_file, run->max_file};
+    const struct rlimit files = {run->max_files, run->max_files};
+    if ((run->max_file > 0 && setrlimit(RLIMIT_FSIZE, &size) < 0) ||
+        (run->max_files > 0 && setrlimit(RLIMIT_NOFILE, &files) < 0))
         _exit(126);
 }
 
@@ -52,8 +55,7 @@ static void become(const struct e2e_run *run, const struct ends *e, pid_t parent
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
-    limit(RLIMIT_FSIZE, run->max_file);
-    limit(RLIMIT_NOFILE, run->max_files);
+    set_limits(run);
     for (const char *const *v = run->env; v && *v; v++) {
         if (putenv((char *)(uintptr_t)*v) != 0)
             _exit(126);
