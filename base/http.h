@@ -35,7 +35,8 @@ struct ds_head {
 const char *ds_head_get(const struct ds_head *h, const char *name);
 /* Whether the field is there with the value "true" in any case. */
 bool ds_head_is_true(const struct ds_head *h, const char *name);
-/* Adds a field, for transport and tests: lower-cases the name, trims the value. */
+/* Adds a field, for transport and tests: lower-cases the name, trims the value. `fields` must have
+ * been given its cap. ERR_LIMIT over it, ERR_PROTOCOL for an empty name or a NUL, ERR_NOMEM. */
 enum dstream_code ds_head_add(struct ds_head *h, const char *name, size_t name_len,
                               const char *value, size_t value_len);
 void ds_head_free(struct ds_head *h);
@@ -43,7 +44,7 @@ void ds_head_free(struct ds_head *h);
 /* How a transfer ended. */
 enum ds_end {
     DS_END_COMPLETE,    /* whole, by HTTP's own framing (Content-Length, last chunk, or close where
-                           neither    was announced) */
+                           neither was announced) */
     DS_END_RESOLVE,     /* name not resolved */
     DS_END_CONNECT,     /* refused, unreachable, or not within the time for connecting */
     DS_END_CUT,         /* reset, closed early, framing broken */

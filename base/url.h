@@ -11,7 +11,8 @@ struct ds_param {
     const char *key, *value; /* not encoded */
 };
 
-/* http or https (any case), a host, no control characters or spaces. */
+/* http or https (any case), a host, a port that is none or a number, no control characters or
+ * spaces, and nothing that another reader of URLs could take for another host. */
 bool ds_url_valid(const char *url);
 /* Whether the URL has a scheme, as "http://...". */
 bool ds_url_has_scheme(const char *url);
@@ -22,13 +23,15 @@ bool ds_url_has_param(const char *url, const char *key);
  * they stand; a fragment is dropped. */
 enum dstream_code ds_url_build(struct ds_buf *out, const char *url, const struct ds_param *params,
                                size_t n);
-/* base + "/" + path, with exactly one slash between; the base's query stays at the end. */
+/* base + "/" + path, with exactly one slash between; the base's query stays at the end (behind that
+ * of `path`, if it has one), fragments are dropped. */
 enum dstream_code ds_url_join(struct ds_buf *out, const char *base, const char *path);
-/* The URL as it may be shown and stored: no user info, no fragment, each query value replaced by
- * "..." except those of offset, live and cursor. Cut at the array's end; control characters become
- * '?'. */
+/* The URL as it may be shown and stored: no user info, no fragment, each query value (and each
+ * parameter without one) replaced by "..." except those of offset, live and cursor. Cut at the
+ * array's end, not inside a character; control characters become '?'. Takes any text: of one that
+ * is no valid URL, what may hold a password is left out as well. */
 void ds_url_redact(const char *url, char *out, size_t size);
-/* Same scheme, host (any case) and port (defaults known). */
+/* Same scheme, host (any case) and port (defaults known). False where one of them is not valid. */
 bool ds_url_same_origin(const char *a, const char *b);
 /* `to` is https on the same host where `from` is http. */
 bool ds_url_is_upgrade(const char *from, const char *to);
