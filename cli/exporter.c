@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/http.h"
 #include "base/url.h"
-#include "store/witness.h"
+#include "cli/span.h"
 
 #define WRITE_SIZE ((size_t)64 * 1024) /* small pieces are gathered up to here */
 
@@ -18,10 +18,11 @@ struct ds_exporter {
     struct ds_buf out;          /* of the batch under way, not written yet */
     enum ds_format_kind format; /* auto until the stream's type is known */
     bool resumed;
-    bool ready;                /* the file is */
-    bool pending;              /* `at` or the file differ from what was committed */
-    int64_t pending_since;     /* by the time given with the batch */
-    uint64_t committed;        /* length of the output as of the last commit */
+    bool ready;            /* the file is */
+    bool pending;          /* `at` or the file differ from what was committed */
+    int64_t pending_since; /* by the time given with the batch */
+    uint64_t committed;    /* length of the output as of the last commit */
+    struct ds_left left;
     uint64_t bytes, messages;  /* of the stream, in this run */
     struct dstream_error *err; /* of the call under way */
 };
@@ -34,10 +35,21 @@ static enum dstream_code settle_format(struct ds_exporter *x, bool json)
     enum dstream_code rc = ds_format_resolve(&x->format, json, x->err);
     if (rc != DSTREAM_OK)
         return rc;
-    if (!json && x->c.has_count)
+    if (!json && x->left.has_count)
         return ds_error_set(x->err, DSTREAM_ERR_ARGUMENT,
                             "--count counts messages, which only JSON streams have: use --bytes");
     return DSTREAM_OK;
+}
+
+/* Whether the bytes of a stream of this type can come as they are. */
+static enum dstream_code check_exact(const struct ds_exporter *x, const char *type,
+                                     struct dstream_error *err)
+{
+    if (!x->c.sse || !ds_type_is_text(type))
+        return DSTREAM_OK;
+    return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                        "SSE changes the bytes of a text stream, so it is not exported by it: use "
+                        "--live long-poll, or auto");
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -53,6 +65,8 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
     };
     const char *path = ds_export_state_path(x->file);
     enum dstream_code rc = ds_checkpoint_fits(was, &ask, path, err);
+    if (rc == DSTREAM_OK)
+        rc = check_exact(x, was->content_type, err);
     if (rc != DSTREAM_OK)
         return rc;
     x->at = *was;
@@ -97,6 +111,7 @@ enum dstream_code ds_exporter_open(struct ds_exporter **out, const struct ds_exp
     if (!x)
         return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for an export");
     x->c = *c;
+    x->left = c->left;
     ds_buf_init(&x->out, WRITE_SIZE);
     enum dstream_code rc = open_steps(x, err);
     if (rc == DSTREAM_OK)
@@ -215,40 +230,6 @@ static enum dstream_code make_ready(struct ds_exporter *x, const char *offset, u
 
 /* --- batches ---------------------------------------------------------------------------------- */
 
-/* The units of a batch: messages, or bytes. */
-struct span {
-    bool json;
-    size_t first, end; /* the new ones */
-    size_t take;       /* to before here they are wanted */
-};
-
-static size_t byte_of(const struct dstream_batch *b, bool json, size_t unit)
-{
-    if (!json)
-        return unit;
-    return unit == 0 ? 0 : b->items->ends[unit - 1];
-}
-
-static struct span span_of(const struct ds_exporter *x, const struct dstream_batch *b)
-{
-    struct span s = {.json = b->flags & DSTREAM_BATCH_JSON};
-    s.first = s.json ? b->first : b->first_byte;
-    s.end = s.json ? b->items->count : b->items->bytes.len;
-    s.take = s.end;
-    if (x->c.has_count && s.json && x->c.count - x->messages < s.take - s.first)
-        s.take = s.first + (size_t)(x->c.count - x->messages);
-    if (!x->c.has_bytes)
-        return s;
-    uint64_t left = x->c.bytes - x->bytes;
-    size_t from = byte_of(b, s.json, s.first);
-    /* Messages are never cut: the last one is the last that still fits. */
-    if (!s.json && left < s.take - s.first)
-        s.take = s.first + (size_t)left;
-    while (s.json && s.take > s.first && byte_of(b, true, s.take) - from > left)
-        s.take--;
-    return s;
-}
-
 static enum dstream_code flush(struct ds_exporter *x)
 {
     enum dstream_code rc = ds_export_write(x->file, x->out.data, x->out.len, x->err);
@@ -270,7 +251,7 @@ static enum dstream_code put(void *ctx, const void *p, size_t n)
 
 /* All of it, or nothing that a commit would speak of. */
 static enum dstream_code write_out(struct ds_exporter *x, const struct dstream_batch *b,
-                                   const struct span *s)
+                                   const struct ds_span *s)
 {
     if (s->take == s->first)
         return DSTREAM_OK;
@@ -288,54 +269,36 @@ static enum dstream_code write_out(struct ds_exporter *x, const struct dstream_b
     return rc;
 }
 
-/* Moves the checkpoint behind what was written. */
-static void move_on(struct ds_exporter *x, const struct dstream_batch *b, const struct span *s)
-{
-    size_t from = byte_of(b, s->json, s->first), to = byte_of(b, s->json, s->take);
-    uint64_t before = b->skip - s->first; /* units of the batch that are not in its items */
-    struct ds_witness_piece piece = {
-        .start = b->start,
-        .at = before,
-        .data = b->items->bytes.data,
-        .len = to,
-        .ends = s->json ? b->items->ends : NULL,
-        .count = s->json ? s->take : 0,
-    };
-    if (s->take > s->first) {
-        ds_witness_add(&x->keeper, &x->at.witness, &piece);
-        if (!x->at.first[0])
-            strcpy(x->at.first, b->start);
-    }
-    x->bytes += to - from;
-    x->messages += s->json ? s->take - s->first : 0;
-    if (s->take < s->end || (b->flags & DSTREAM_BATCH_PARTIAL)) {
-        strcpy(x->at.offset, b->start);
-        x->at.skip = before + s->take;
-        return;
-    }
-    strcpy(x->at.offset, b->next);
-    x->at.skip = 0;
-    x->at.closed = b->flags & DSTREAM_BATCH_CLOSED;
-}
-
-static bool enough(const struct ds_exporter *x, const struct span *s)
-{
-    return s->take < s->end || (x->c.has_count && x->messages >= x->c.count) ||
-           (x->c.has_bytes && x->bytes >= x->c.bytes);
-}
-
+/* Something was taken, or a commit has more to say than before. */
 static bool says_more(const struct ds_exporter *x, const struct dstream_batch *b,
-                      const struct span *s)
+                      const struct ds_span *s)
 {
     return s->take > s->first || (s->take == s->end && (strcmp(b->next, x->at.offset) != 0 ||
                                                         (b->flags & DSTREAM_BATCH_CLOSED)));
 }
 
+/* What an earlier run saw closed has nothing behind its end, and stays closed. */
+static enum dstream_code check_closed(struct ds_exporter *x, const struct dstream_batch *b,
+                                      const struct ds_span *s)
+{
+    if (!x->at.closed || ((b->flags & DSTREAM_BATCH_CLOSED) && s->end == s->first))
+        return DSTREAM_OK;
+    ds_error_set_url(x->err, x->c.url);
+    ds_error_set_offset(x->err, x->at.offset);
+    return ds_error_set(x->err, DSTREAM_ERR_STREAM_RESET,
+                        "it was closed at offset %.200s, and now it is not: it was made anew",
+                        x->at.offset);
+}
+
 static enum dstream_code take(struct ds_exporter *x, const char *content_type,
                               const dstream_batch *b, int64_t now, bool *stop)
 {
-    struct span s = span_of(x, b);
-    enum dstream_code rc = settle_format(x, s.json);
+    struct ds_span s = ds_span_of(b, &x->left);
+    enum dstream_code rc = check_exact(x, content_type, x->err);
+    if (rc == DSTREAM_OK)
+        rc = check_closed(x, b, &s);
+    if (rc == DSTREAM_OK)
+        rc = settle_format(x, s.json);
     if (rc != DSTREAM_OK)
         return rc;
     strcpy(x->at.format, ds_format_name(x->format));
@@ -346,10 +309,12 @@ static enum dstream_code take(struct ds_exporter *x, const char *content_type,
     if (rc != DSTREAM_OK)
         return rc;
     if (says_more(x, b, &s)) {
-        move_on(x, b, &s);
+        ds_span_advance(&s, b, &x->at, &x->keeper);
         set_pending(x, now);
     }
-    *stop = enough(x, &s);
+    x->bytes += s.bytes;
+    x->messages += s.messages;
+    *stop = ds_span_spend(&s, &x->left);
     return commit_by_policy(x, now, x->err);
 }
 

@@ -13,6 +13,7 @@
 #define DS_CLI_EXPORTER_H
 
 #include "cli/format.h"
+#include "cli/span.h"
 #include "store/export.h"
 
 struct ds_exporter_config {
@@ -22,8 +23,7 @@ struct ds_exporter_config {
     bool sse;                   /* read by SSE whatever the type: refused where that is lossy */
     const char *from;           /* NULL: not said */
     uint64_t from_skip;
-    bool has_count, has_bytes; /* stop after so many messages / bytes of the stream in this run */
-    uint64_t count, bytes;
+    struct ds_left left; /* stop after so many messages / bytes of the stream in this run */
     int64_t sync_ms;     /* commit so long after the first byte that is not; -1: not by time */
     uint64_t sync_bytes; /* commit when so much of the output is not; 0: not by size */
     bool sync_batch;     /* commit after each batch */

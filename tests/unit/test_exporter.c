@@ -123,6 +123,12 @@ static void expect_file(const char *want)
     cr_expect_str_eq(text, want);
 }
 
+static void append_to_file(const char *text)
+{
+    FILE *f = fopen("out", "ab");
+    cr_assert(f && fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
 static void state(struct ds_checkpoint *c)
 {
     struct dstream_error err = {0};
@@ -168,7 +174,8 @@ Test(exporter, refuses_formats_and_counts_that_the_type_does_not_have)
         const char *says;
     } cases[] = {{true, false, false, DS_FORMAT_RAW, "use --format ndjson"},
                  {false, false, false, DS_FORMAT_NDJSON, "use --format raw"},
-                 {false, true, false, DS_FORMAT_AUTO, "use --bytes"}};
+                 {false, true, false, DS_FORMAT_AUTO, "use --bytes"},
+                 {false, false, true, DS_FORMAT_AUTO, "use --live long-poll"}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct feed f;
         feed_init(&f, cases[i].json);
@@ -176,8 +183,8 @@ Test(exporter, refuses_formats_and_counts_that_the_type_does_not_have)
         struct dstream_error err = {0};
         bool closed;
         c.format = cases[i].format;
-        c.has_count = cases[i].count;
-        c.count = 5;
+        c.left.has_count = cases[i].count;
+        c.left.count = 5;
         c.sse = cases[i].sse;
         cr_expect_eq(run(&c, &f, &closed, &err), DSTREAM_ERR_ARGUMENT);
         cr_expect(strstr(err.message, cases[i].says), "%s", err.message);
@@ -197,9 +204,9 @@ Test(exporter, stops_at_any_limit_and_goes_on_there)
             struct dstream_error err = {0};
             bool closed = false;
             c.file.overwrite = c.file.reset = true;
-            c.has_count = json;
-            c.has_bytes = !json;
-            c.count = c.bytes = n;
+            c.left.has_count = json;
+            c.left.has_bytes = !json;
+            c.left.count = c.left.bytes = n;
             for (int runs = 0; !closed; runs++) {
                 cr_assert_lt(runs, 60);
                 cr_assert_eq(run(&c, &f, &closed, &err), DSTREAM_OK, "%s", err.message);
@@ -223,8 +230,8 @@ Test(exporter, never_cuts_a_message_to_fit_a_number_of_bytes)
     struct ds_exporter_config c = config();
     struct dstream_error err = {0};
     bool closed;
-    c.has_bytes = true;
-    c.bytes = 9 + 2 + 7; /* two messages, and part of the third */
+    c.left.has_bytes = true;
+    c.left.bytes = 9 + 2 + 7; /* two messages, and part of the third */
     cr_expect_eq(run(&c, &f, &closed, &err), DSTREAM_OK);
     expect_file("{\"a\":1}\n2\n");
     ds_items_free(&f.items);
@@ -342,8 +349,8 @@ Test(exporter, hands_out_what_must_be_found_again)
     struct ds_exporter_config c = config();
     struct dstream_error err = {0};
     bool closed;
-    c.has_count = true;
-    c.count = 5;
+    c.left.has_count = true;
+    c.left.count = 5;
     cr_assert_eq(run(&c, &f, &closed, &err), DSTREAM_OK);
     struct ds_exporter *x;
     cr_assert_eq(ds_exporter_open(&x, &c, &err), DSTREAM_OK);
@@ -425,6 +432,39 @@ Test(exporter, an_end_without_a_batch_still_makes_the_file)
     cr_expect_eq(ds_exporter_finish(x, true, &err), DSTREAM_OK);
     expect_file("");
     ds_exporter_free(x);
+}
+
+/* The state is closed, but for bytes behind its end the run is not over yet. */
+Test(exporter, a_closed_stream_that_is_open_again_was_made_anew)
+{
+    struct feed f;
+    feed_init(&f, true);
+    struct ds_exporter_config c = config();
+    struct dstream_error err = {0};
+    bool closed;
+    cr_assert_eq(run(&c, &f, &closed, &err), DSTREAM_OK);
+    for (int data = 0; data < 2; data++) {
+        struct ds_exporter *x;
+        bool stop;
+        append_to_file("behind");
+        cr_assert_eq(ds_exporter_open(&x, &c, &err), DSTREAM_OK);
+        cr_expect_not(ds_exporter_complete(x));
+        load(&f, &(struct source_batch){"e", data ? "f" : "e", data ? "9|" : ""}, 0, data);
+        cr_expect_eq(ds_exporter_take(x, "application/json", &f.batch, 0, &stop, &err),
+                     DSTREAM_ERR_STREAM_RESET);
+        cr_expect(strstr(err.message, "closed at offset e"), "%s", err.message);
+        cr_expect_eq(ds_exporter_finish(x, false, &err), DSTREAM_OK);
+        ds_exporter_free(x);
+    }
+    struct ds_exporter *x;
+    bool stop;
+    cr_assert_eq(ds_exporter_open(&x, &c, &err), DSTREAM_OK);
+    load(&f, &(struct source_batch){"e", "e", ""}, 0, true);
+    cr_expect_eq(ds_exporter_take(x, "application/json", &f.batch, 0, &stop, &err), DSTREAM_OK);
+    cr_expect_eq(ds_exporter_finish(x, true, &err), DSTREAM_OK);
+    ds_exporter_free(x);
+    expect_file(AS_NDJSON);
+    ds_items_free(&f.items);
 }
 
 Test(exporter, a_state_of_something_else_is_refused)
