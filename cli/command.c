@@ -227,6 +227,10 @@ static int run(struct ds_cli *c)
     if (!(c->opt.command & (DS_CMD_DECODE | DS_CMD_STATE | DS_CMD_HELP)))
         signal(SIGPIPE, SIG_IGN);
     switch (c->opt.command) {
+    case DS_CMD_DECODE:
+        return ds_cmd_decode(c);
+    case DS_CMD_STATE:
+        return ds_cmd_state(c);
     case DS_CMD_HELP:
         return ds_cmd_help(c);
     default:
