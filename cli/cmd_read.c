@@ -14,39 +14,28 @@
 
 #include "base/alloc.h"
 #include "base/http.h"
-#include "base/url.h"
 #include "cli/format.h"
-#include "cli/network.h"
 #include "cli/output.h"
+#include "cli/run.h"
 #include "cli/signals.h"
 #include "cli/span.h"
-#include "cli/status.h"
 #include "store/state.h"
-
-#define URL_MAX    ((size_t)64 * 1024)
-#define SHOWN_NAME 256
 
 struct reading;
 
 /* One of the streams. */
 struct source {
+    struct ds_source s;
     struct reading *all;
-    char name[SHOWN_NAME]; /* as it was given, without secrets */
-    struct ds_buf url;
-    dstream_reader *reader; /* NULL before and after it is read */
     enum ds_format_kind format;
     struct ds_checkpoint at; /* behind what was put into the output */
     bool ready;              /* the format is settled */
-    bool up_to_date;         /* as of the last batch, all of which was wanted */
-    bool whole;              /* it was read to its proper end */
-    bool done, reported;
-    int64_t retry_at; /* DS_NEVER: no retry is waited for */
-    struct dstream_error error;
+    bool reported;
 };
 
 struct reading {
     struct ds_cli *cli;
-    dstream_loop *loop;
+    struct ds_run run;
     struct source *sources;
     size_t n, started;
     bool together;
@@ -63,16 +52,8 @@ struct reading {
     uint64_t unsaved_bytes;
     struct ds_timer sync;
 
-    struct ds_timer max_time, idle;
-    struct ds_status status;
-    bool stop;                  /* nothing more is wanted of any */
     struct dstream_error error; /* of the output or the state */
 };
-
-static void stop_with(struct reading *a)
-{
-    a->stop = true;
-}
 
 /* --- the state of output that goes to a pipe -------------------------------------------------- */
 
@@ -81,7 +62,7 @@ static void flush(struct reading *a)
     if (a->error.code != DSTREAM_OK || a->out.gone)
         return;
     if (ds_output_flush(&a->out, &a->error) != DSTREAM_OK) {
-        stop_with(a);
+        a->run.stop = true;
     } else if (a->put) {
         a->written = a->sources[0].at;
         a->put = false;
@@ -99,10 +80,10 @@ static void commit(struct reading *a)
         return;
     a->unsaved = false;
     a->unsaved_bytes = 0;
-    ds_timer_stop(a->loop, &a->sync);
+    ds_timer_stop(a->run.loop, &a->sync);
     if (ds_state_commit(a->state, &a->written, &err) != DSTREAM_OK) {
         a->error = err;
-        stop_with(a);
+        a->run.stop = true;
     }
 }
 
@@ -117,7 +98,7 @@ static void set_put(struct reading *a, uint64_t bytes)
     if (!a->state)
         return;
     if (!a->put && !a->unsaved && o->sync_ms >= 0)
-        (void)ds_timer_set(a->loop, &a->sync, ds_loop_now(a->loop) + o->sync_ms);
+        (void)ds_timer_set(a->run.loop, &a->sync, ds_loop_now(a->run.loop) + o->sync_ms);
     a->put = true;
     a->unsaved_bytes += bytes;
     if (o->sync_batch || (o->sync_bytes > 0 && a->unsaved_bytes >= o->sync_bytes))
@@ -128,14 +109,14 @@ static void set_put(struct reading *a, uint64_t bytes)
 
 static enum dstream_code refuse(struct source *s, const char *what)
 {
-    return ds_error_set(&s->error, DSTREAM_ERR_ARGUMENT, "%s: %s", s->name, what);
+    return ds_error_set(&s->s.error, DSTREAM_ERR_ARGUMENT, "%s: %s", s->s.name, what);
 }
 
 /* Now that the stream's type is known. */
 static enum dstream_code settle(struct source *s, const char *type, bool json)
 {
     struct reading *a = s->all;
-    enum dstream_code rc = ds_format_resolve(&s->format, json, &s->error);
+    enum dstream_code rc = ds_format_resolve(&s->format, json, &s->s.error);
     if (rc != DSTREAM_OK)
         return rc;
     if (!json && a->left.has_count)
@@ -161,7 +142,7 @@ static enum dstream_code put(void *ctx, const void *p, size_t n)
     struct reading *a = s->all;
     enum dstream_code rc = DSTREAM_OK;
     if (a->together && !a->line_begun) {
-        rc = ds_output_put(&a->out, s->name, strlen(s->name), &a->error);
+        rc = ds_output_put(&a->out, s->s.name, strlen(s->s.name), &a->error);
         if (rc == DSTREAM_OK)
             rc = ds_output_put(&a->out, "\t", 1, &a->error);
     }
@@ -169,13 +150,7 @@ static enum dstream_code put(void *ctx, const void *p, size_t n)
     return rc == DSTREAM_OK ? ds_output_put(&a->out, p, n, &a->error) : rc;
 }
 
-static void rearm_idle(struct reading *a)
-{
-    if (a->cli->opt.idle >= 0)
-        (void)ds_timer_set(a->loop, &a->idle, ds_loop_now(a->loop) + a->cli->opt.idle);
-}
-
-static enum dstream_code take(struct source *s, const dstream_batch *b)
+static enum dstream_code put_batch(struct source *s, const dstream_batch *b)
 {
     struct reading *a = s->all;
     struct ds_span span = ds_span_of(b, &a->left);
@@ -183,7 +158,7 @@ static enum dstream_code take(struct source *s, const dstream_batch *b)
     if (rc != DSTREAM_OK)
         return a->error.code != DSTREAM_OK
                    ? rc
-                   : ds_error_set(&a->error, rc, "%s: cannot format a batch", s->name);
+                   : ds_error_set(&a->error, rc, "%s: cannot format a batch", s->s.name);
     if (strcmp(b->start, "now") != 0 && !s->at.from_offset[0])
         strcpy(s->at.from_offset, b->start);
     else if (!s->at.from_offset[0])
@@ -191,87 +166,38 @@ static enum dstream_code take(struct source *s, const dstream_batch *b)
     ds_span_advance(&span, b, &s->at, a->state ? &a->keeper : NULL);
     a->bytes += span.bytes;
     a->messages += span.messages;
-    s->up_to_date =
+    s->s.up_to_date =
         span.take == span.end && (b->flags & (DSTREAM_BATCH_UP_TO_DATE | DSTREAM_BATCH_CLOSED));
     if (span.bytes > 0)
-        rearm_idle(a);
+        ds_run_took_data(&a->run);
     if (ds_span_spend(&span, &a->left))
-        stop_with(a);
+        a->run.stop = true;
     set_put(a, span.bytes);
     return DSTREAM_OK;
 }
 
-static enum dstream_flow on_batch(void *ctx, dstream_reader *r, const dstream_batch *b)
+static enum dstream_code take(void *ctx, struct ds_source *base, const dstream_batch *b)
 {
     struct source *s = ctx;
     struct reading *a = s->all;
-    if (a->stop)
-        return DSTREAM_FLOW_STOP;
-    s->retry_at = DS_NEVER;
     enum dstream_code rc = DSTREAM_OK;
     if (!s->ready)
-        rc = settle(s, dstream_reader_content_type(r), b->flags & DSTREAM_BATCH_JSON);
+        rc = settle(s, dstream_reader_content_type(base->reader), b->flags & DSTREAM_BATCH_JSON);
     if (rc == DSTREAM_OK)
-        rc = take(s, b);
+        rc = put_batch(s, b);
     if (a->error.code != DSTREAM_OK)
-        stop_with(a);
-    return rc != DSTREAM_OK || a->stop ? DSTREAM_FLOW_STOP : DSTREAM_FLOW_NEXT;
-}
-
-static void on_end(void *ctx, dstream_reader *r, enum dstream_code code)
-{
-    struct source *s = ctx;
-    s->done = true;
-    if (code != DSTREAM_OK && s->error.code == DSTREAM_OK)
-        s->error = *dstream_reader_error(r);
-    s->whole = s->error.code == DSTREAM_OK && !s->all->stop;
-}
-
-static void on_notice(void *ctx, dstream_reader *r, const struct ds_notice *n)
-{
-    struct source *s = ctx;
-    struct ds_cli *c = s->all->cli;
-    (void)r;
-    switch (n->kind) {
-    case DS_NOTICE_RETRY:
-        s->retry_at = ds_loop_now(s->all->loop) + n->delay;
-        if (c->opt.verbose > 0)
-            ds_cli_say(c, "%s: %s: retry in %lld ms", s->name, n->error->message,
-                       (long long)n->delay);
-        break;
-    case DS_NOTICE_RECONNECT:
-        break;
-    case DS_NOTICE_FALLBACK:
-        if (c->opt.verbose > 0)
-            ds_cli_say(c, "%s: SSE does not work here: going on by long-poll", s->name);
-        break;
-    case DS_NOTICE_PACED:
-        ds_cli_warn(c, "%s: the server answers at once and without data: asking it less often",
-                    s->name);
-        break;
-    case DS_NOTICE_LOSSY:
-        ds_cli_warn(c,
-                    "%s: SSE changes the bytes of a text stream: carriage returns and what is "
-                    "not UTF-8 are lost",
-                    s->name);
-        break;
-    case DS_NOTICE_WITNESS_GONE:
-        ds_cli_warn(c,
-                    "%s: what was read last is no longer kept by the server (410), so nothing "
-                    "shows that this is still the same stream",
-                    s->name);
-        break;
-    }
+        a->run.stop = true;
+    return rc;
 }
 
 /* --- one stream ------------------------------------------------------------------------------- */
 
-static enum dstream_code start_at(struct source *s)
+static enum dstream_code begin(struct source *s)
 {
     const struct ds_cli_options *o = &s->all->cli->opt;
     const char *from = o->from ? o->from : o->command == DS_CMD_TAIL ? "now" : "-1";
     if (strlen(from) > DS_TOKEN_MAX)
-        return ds_error_set(&s->error, DSTREAM_ERR_ARGUMENT, "--from is longer than %d bytes",
+        return ds_error_set(&s->s.error, DSTREAM_ERR_ARGUMENT, "--from is longer than %d bytes",
                             DS_TOKEN_MAX);
     strcpy(s->at.from, from);
     strcpy(s->at.offset, from);
@@ -280,100 +206,66 @@ static enum dstream_code start_at(struct source *s)
 }
 
 /* Goes on from the state, where there is one. */
-static enum dstream_code resume(struct source *s, dstream_options *o)
+static enum dstream_code resume(struct source *s, struct ds_source_start *start)
 {
     struct reading *a = s->all;
     const struct ds_cli_options *opt = &a->cli->opt;
     if (!a->state)
         return DSTREAM_OK;
     if (!a->state->exists || opt->reset)
-        return ds_checkpoint_set_url(&s->at, s->url.data, &s->error);
-    struct ds_checkpoint_ask ask = {.url = s->url.data,
+        return ds_checkpoint_set_url(&s->at, s->s.url.data, &s->s.error);
+    struct ds_checkpoint_ask ask = {.url = s->s.url.data,
                                     .format = ds_format_name(opt->format),
                                     .from = opt->from,
                                     .from_skip = opt->from_skip};
     if (!ask.format[0])
         ask.format = NULL;
     const struct ds_checkpoint *last = &a->state->last;
-    enum dstream_code rc = ds_checkpoint_fits(last, &ask, opt->state, &s->error);
+    enum dstream_code rc = ds_checkpoint_fits(last, &ask, opt->state, &s->s.error);
     if (rc != DSTREAM_OK)
         return rc;
     if (!ds_format_of(last->format, &s->format))
-        return ds_error_set(&s->error, DSTREAM_ERR_STATE_MISMATCH,
+        return ds_error_set(&s->s.error, DSTREAM_ERR_STATE_MISMATCH,
                             "%s: the state is of format %s, which this release does not know",
                             opt->state, last->format);
     s->at = *last;
-    struct ds_witness w = {.units = last->witness.hashed};
-    memcpy(w.start, last->witness.start, sizeof w.start);
-    memcpy(w.hash, last->witness.hash, sizeof w.hash);
-    return ds_options_set_seen(o, last->content_type, w.units > 0 ? &w : NULL);
-}
-
-static enum dstream_code set_options(struct source *s, dstream_options *o)
-{
-    struct ds_cli *c = s->all->cli;
-    enum dstream_code rc = start_at(s);
-    if (rc == DSTREAM_OK)
-        rc = resume(s, o);
-    if (rc == DSTREAM_OK)
-        rc = ds_cli_network(c, o, s->url.data, &s->error);
-    if (rc != DSTREAM_OK)
-        return rc;
-    rc = dstream_options_set_start(o, s->at.offset, s->at.skip);
-    if (rc != DSTREAM_OK)
-        return ds_error_set(&s->error, rc, "--from %.200s: not an offset that can be read from",
-                            s->at.offset);
-    (void)dstream_options_set_live(o, ds_cli_live(&c->opt));
-    ds_options_set_stop_at_tail(o, !ds_cli_follows(&c->opt));
-    ds_options_set_wait_create(o, c->opt.wait_create);
-    ds_options_set_notice(o, on_notice, s);
+    start->seen = true;
+    start->content_type = s->at.content_type;
+    start->witness.units = last->witness.hashed;
+    memcpy(start->witness.start, last->witness.start, sizeof start->witness.start);
+    memcpy(start->witness.hash, last->witness.hash, sizeof start->witness.hash);
     return DSTREAM_OK;
-}
-
-static enum dstream_code open_reader(struct source *s)
-{
-    dstream_options *o = dstream_options_new();
-    if (!o)
-        return ds_error_set(&s->error, DSTREAM_ERR_NOMEM, "no memory for a reader");
-    enum dstream_code rc = set_options(s, o);
-    bool complete = rc == DSTREAM_OK && s->at.closed;
-    if (rc == DSTREAM_OK && !complete) {
-        rc = dstream_reader_open(&s->reader, s->all->loop, s->url.data, o);
-        if (rc != DSTREAM_OK)
-            ds_error_set(&s->error, rc, "%s: cannot be read: %s", s->name, dstream_code_text(rc));
-    }
-    dstream_options_free(o);
-    if (complete) {
-        ds_cli_say(s->all->cli, "%s: complete: the stream is closed and was read to its end",
-                   s->name);
-        s->done = s->whole = s->up_to_date = true;
-    }
-    return rc;
 }
 
 static void start(struct source *s)
 {
-    enum dstream_code rc = open_reader(s);
-    if (rc == DSTREAM_OK && s->reader)
-        rc = dstream_reader_start(s->reader, on_batch, on_end, s);
+    struct ds_source_start at = {.offset = s->at.offset};
+    enum dstream_code rc = begin(s);
     if (rc == DSTREAM_OK)
+        rc = resume(s, &at);
+    if (rc == DSTREAM_OK && !s->at.closed) {
+        at.skip = s->at.skip;
+        (void)ds_source_start(&s->s, &at, take, s);
         return;
-    if (s->error.code == DSTREAM_OK)
-        ds_error_set(&s->error, rc, "%s: cannot be read: %s", s->name, dstream_code_text(rc));
-    s->done = true;
+    }
+    s->s.done = true;
+    if (rc != DSTREAM_OK)
+        return;
+    ds_cli_say(s->all->cli, "%s: complete: the stream is closed and was read to its end",
+               s->s.name);
+    s->s.whole = s->s.up_to_date = true;
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */
 
 static void report_and_free(struct source *s)
 {
-    if (!s->done || s->reported)
+    if (!s->s.done || s->reported)
         return;
     s->reported = true;
-    dstream_reader_free(s->reader);
-    s->reader = NULL;
-    if (s->error.code != DSTREAM_OK)
-        (void)ds_cli_fail(s->all->cli, &s->error);
+    ds_source_stop(&s->s);
+    if (s->s.error.code != DSTREAM_OK)
+        (void)ds_cli_fail(s->all->cli, &s->s.error);
 }
 
 /* Starts what is due; false once nothing is left to wait for. */
@@ -383,134 +275,72 @@ static bool go_on(struct reading *a)
         bool busy = false;
         for (size_t i = 0; i < a->started; i++) {
             report_and_free(&a->sources[i]);
-            busy |= !a->sources[i].done;
+            busy |= !a->sources[i].s.done;
         }
-        if (a->stop || a->started == a->n || (busy && !a->together))
-            return busy && !a->stop;
+        if (a->run.stop || a->started == a->n || (busy && !a->together))
+            return busy && !a->run.stop;
         start(&a->sources[a->started++]);
     }
-}
-
-static void on_limit(void *ctx)
-{
-    stop_with(ctx);
 }
 
 static void on_hangup(void *ctx, int fd, unsigned what)
 {
     struct reading *a = ctx;
     (void)what;
-    (void)ds_loop_watch(a->loop, fd, 0, NULL, NULL);
+    (void)ds_loop_watch(a->run.loop, fd, 0, NULL, NULL);
     a->out.gone = true;
-    stop_with(a);
+    a->run.stop = true;
 }
 
 static void tell(void *ctx, struct ds_status_now *out)
 {
     struct reading *a = ctx;
     size_t i = 0;
-    while (i + 1 < a->started && a->sources[i].done)
+    while (i + 1 < a->started && a->sources[i].s.done)
         i++;
     const struct source *s = &a->sources[i];
-    enum ds_phase phase = s->reader ? ds_client_phase(s->reader) : DS_PHASE_INIT;
+    ds_source_tell(&s->s, out);
     out->bytes = a->bytes;
     out->messages = a->messages;
     out->offset = a->n == 1 ? s->at.offset : "";
-    out->doing = phase == DS_PHASE_INIT      ? "connecting"
-                 : phase == DS_PHASE_CATCHUP ? "catching up"
-                                             : "live";
-    out->retry_at = s->retry_at;
-}
-
-static void look_at_signals(struct reading *a)
-{
-    if (ds_signals_ending() != 0)
-        stop_with(a);
-    if (ds_signals_take(SIGUSR1))
-        ds_status_say(&a->status);
-    if (ds_signals_take(SIGHUP))
-        commit(a);
 }
 
 static void run(struct reading *a)
 {
     while (go_on(a)) {
-        if (dstream_loop_turn(a->loop, -1) != DSTREAM_OK) {
-            ds_error_set(&a->error, DSTREAM_ERR_NOMEM, "no memory for the loop");
-            stop_with(a);
-        }
+        bool hup;
+        (void)ds_run_turn(&a->run, &hup, &a->error);
         /* Now the next read would wait. */
         flush(a);
-        look_at_signals(a);
+        if (hup)
+            commit(a);
     }
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
-
-/* As a shell takes it: an offset is the server's word. */
-static void add_quoted(struct ds_buf *out, const char *word)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_-.,:+/@%";
-    if (word[strspn(word, plain)] == '\0') {
-        ds_buf_adds(out, word);
-        return;
-    }
-    ds_buf_addc(out, '\'');
-    for (; *word; word++) {
-        if (*word == '\'')
-            ds_buf_adds(out, "'\\''");
-        else
-            ds_buf_addc(out, *word);
-    }
-    ds_buf_addc(out, '\'');
-}
-
-static void say_position(const struct source *s)
-{
-    struct ds_cli *c = s->all->cli;
-    if (!s->ready || (c->opt.verbose == 0 && !isatty(fileno(c->err))))
-        return;
-    struct ds_buf where, b;
-    ds_buf_init(&where, 2 * DS_TOKEN_MAX);
-    ds_buf_init(&b, 8 * DS_TOKEN_MAX);
-    ds_buf_adds(&where, s->at.offset);
-    if (s->at.skip > 0)
-        ds_buf_addf(&where, ",%llu", (unsigned long long)s->at.skip);
-    const char *text = ds_buf_str(&where);
-    add_quoted(&b, text ? text : "");
-    const char *quoted = ds_buf_str(&b);
-    if (quoted && s->at.closed)
-        ds_cli_say(c, "%s: closed; its end is %s", s->name, quoted);
-    else if (quoted)
-        ds_cli_say(c, "%s: to go on: --from %s", s->name, quoted);
-    ds_buf_free(&where);
-    ds_buf_free(&b);
-}
 
 /* With several streams, of which one failed: what became of each. */
 static void say_summary(const struct reading *a)
 {
     bool failed = false;
     for (size_t i = 0; i < a->n; i++)
-        failed |= a->sources[i].error.code != DSTREAM_OK;
+        failed |= a->sources[i].s.error.code != DSTREAM_OK;
     for (size_t i = 0; failed && a->n > 1 && i < a->n; i++) {
         const struct source *s = &a->sources[i];
-        const char *fate = s->error.code == DSTREAM_ERR_ARGUMENT ? "refused"
-                           : s->error.code != DSTREAM_OK         ? dstream_code_text(s->error.code)
-                           : s->whole                            ? "read to its end"
-                           : i < a->started                      ? "stopped"
-                                                                 : "not begun";
-        ds_cli_say(a->cli, "%s: %s", s->name, fate);
+        const char *fate = s->s.error.code == DSTREAM_ERR_ARGUMENT ? "refused"
+                           : s->s.error.code != DSTREAM_OK ? dstream_code_text(s->s.error.code)
+                           : s->s.whole                    ? "read to its end"
+                           : i < a->started                ? "stopped"
+                                                           : "not begun";
+        ds_cli_say(a->cli, "%s: %s", s->s.name, fate);
     }
 }
 
 static bool required_holds(const struct reading *a)
 {
-    const struct ds_cli_options *o = &a->cli->opt;
     for (size_t i = 0; i < a->n; i++) {
         const struct source *s = &a->sources[i];
-        if ((o->require_closed && !s->at.closed) || (o->require_end && !s->whole && !s->up_to_date))
+        if (!ds_source_satisfies(&s->s, s->at.closed))
             return false;
     }
     return true;
@@ -521,19 +351,15 @@ static int exit_code(struct reading *a)
     if (a->error.code != DSTREAM_OK)
         return ds_cli_fail(a->cli, &a->error);
     for (size_t i = 0; i < a->n; i++) {
-        if (a->sources[i].error.code != DSTREAM_OK)
-            return (int)ds_exit_of(&a->sources[i].error);
+        if (a->sources[i].s.error.code != DSTREAM_OK)
+            return (int)ds_exit_of(&a->sources[i].s.error);
     }
-    if (required_holds(a))
-        return DS_EXIT_OK;
-    ds_cli_say(a->cli, "stopped before --require %s held",
-               a->cli->opt.require_closed ? "closed" : "end");
-    return DS_EXIT_REQUIRE;
+    return required_holds(a) ? DS_EXIT_OK : ds_run_unsatisfied(&a->run);
 }
 
 static int finish(struct reading *a)
 {
-    ds_status_end(&a->status);
+    ds_status_end(&a->run.status);
     commit(a);
     if (!a->out.gone && a->error.code == DSTREAM_OK)
         (void)ds_output_close(&a->out, &a->error);
@@ -542,8 +368,12 @@ static int finish(struct reading *a)
         return DS_EXIT_FAILURE;
     if (a->out.terminal && a->line_begun && isatty(fileno(a->cli->err)))
         (void)fputc('\n', a->cli->err);
-    for (size_t i = 0; i < a->n && !a->out.gone; i++)
-        say_position(&a->sources[i]);
+    for (size_t i = 0; i < a->n && !a->out.gone; i++) {
+        const struct source *s = &a->sources[i];
+        if (s->ready)
+            ds_source_say_position(&s->s, s->at.offset, s->at.skip, s->at.closed,
+                                   "to go on: --from");
+    }
     say_summary(a);
     return a->out.gone ? DS_EXIT_OK : exit_code(a);
 }
@@ -576,17 +406,10 @@ static enum dstream_code name_sources(struct reading *a)
     for (size_t i = 0; i < a->n; i++) {
         struct source *s = &a->sources[i];
         s->all = a;
-        s->retry_at = DS_NEVER;
         s->format = a->cli->opt.format;
-        ds_buf_init(&s->url, URL_MAX);
-        enum dstream_code rc = ds_cli_url(a->cli, a->cli->args[i], &s->url, &a->error);
+        enum dstream_code rc = ds_source_name(&s->s, &a->run, a->cli->args[i], &a->error);
         if (rc != DSTREAM_OK)
             return rc;
-        if (ds_url_has_scheme(a->cli->args[i]))
-            ds_url_redact(a->cli->args[i], s->name, sizeof s->name);
-        else
-            (void)snprintf(s->name, sizeof s->name, "%.*s", (int)strcspn(a->cli->args[i], "?#"),
-                           a->cli->args[i]);
     }
     return DSTREAM_OK;
 }
@@ -609,49 +432,32 @@ static enum dstream_code set_up(struct reading *a)
     a->left = (struct ds_left){
         .has_count = o->has_count, .has_bytes = o->has_bytes, .count = o->count, .bytes = o->bytes};
     a->together = a->n > 1 && ds_cli_follows(o);
-    enum dstream_code rc = name_sources(a);
+    enum dstream_code rc = ds_run_begin(&a->run, a->cli, &a->error);
+    if (rc == DSTREAM_OK)
+        rc = name_sources(a);
     if (rc == DSTREAM_OK)
         rc = ds_output_check(&a->out, &a->error);
-    if (rc == DSTREAM_OK)
-        rc = open_state(a);
-    if (rc != DSTREAM_OK)
-        return rc;
-    a->loop = dstream_loop_new();
-    if (!a->loop)
-        return ds_error_set(&a->error, DSTREAM_ERR_NOMEM, "no memory for a loop");
-    return DSTREAM_OK;
+    return rc == DSTREAM_OK ? open_state(a) : rc;
 }
 
 static void arm(struct reading *a)
 {
-    const struct ds_cli_options *o = &a->cli->opt;
-    int64_t now = ds_loop_update(a->loop);
-    a->max_time.fire = a->idle.fire = on_limit;
     a->sync.fire = on_sync;
-    a->max_time.ctx = a->idle.ctx = a->sync.ctx = a;
-    if (o->max_time >= 0)
-        (void)ds_timer_set(a->loop, &a->max_time, now + o->max_time);
-    rearm_idle(a);
-    ds_signals_catch(a->loop);
-    ds_status_start(&a->status, a->cli, a->loop, tell, a);
-    if (!o->output)
-        (void)ds_loop_watch(a->loop, STDOUT_FILENO, DS_LOOP_HANGUP, on_hangup, a);
+    a->sync.ctx = a;
+    ds_run_arm(&a->run, tell, a);
+    if (!a->cli->opt.output)
+        (void)ds_loop_watch(a->run.loop, STDOUT_FILENO, DS_LOOP_HANGUP, on_hangup, a);
 }
 
 static void tear_down(struct reading *a)
 {
-    for (size_t i = 0; a->sources && i < a->n; i++) {
-        dstream_reader_free(a->sources[i].reader);
-        ds_buf_free(&a->sources[i].url);
+    for (size_t i = 0; a->sources && i < a->n; i++)
+        ds_source_free(&a->sources[i].s);
+    if (a->run.loop) {
+        (void)ds_loop_watch(a->run.loop, STDOUT_FILENO, 0, NULL, NULL);
+        ds_timer_stop(a->run.loop, &a->sync);
     }
-    ds_signals_release();
-    if (a->loop) {
-        (void)ds_loop_watch(a->loop, STDOUT_FILENO, 0, NULL, NULL);
-        ds_timer_stop(a->loop, &a->max_time);
-        ds_timer_stop(a->loop, &a->idle);
-        ds_timer_stop(a->loop, &a->sync);
-    }
-    dstream_loop_free(a->loop);
+    ds_run_end(&a->run);
     ds_output_free(&a->out);
     ds_state_free(a->state);
     ds_witness_end(&a->keeper);

@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the test build of the command takes from DSTREAM_TEST: limits by their names in struct
- * ds_limits, as "connect=300,retries=2" (milliseconds, counts, bytes), so that no test waits for a
- * real 30 s. What it does not know ends it, since a test with a misspelt limit tests nothing.
+ * What the test build of the command takes from DSTREAM_TEST, as "connect=300,retries=2":
+ *   - limits by their names in struct ds_limits (milliseconds, counts, bytes), so that no test
+ *     waits for a real 30 s;
+ *   - what happens to the N-th operation on files, from 1, that opens, changes or syncs something:
+ *     kill_at=N the process is killed (SIGKILL) just before it, kill_after=N just after it,
+ *     fail_at=N it fails, with fail_with=ERRNO (EIO where that is not given). A write takes half at
+ *     a time, so that a kill can come in the middle of one.
+ * What it does not know ends it, since a test with a misspelt limit tests nothing.
  */
 #include "config.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "cli/cli.h"
+#include "tests/unit/faulty.h"
 
 enum kind { TIME, COUNT, SIZE };
 static const struct {
@@ -39,6 +47,32 @@ static void refuse(const char *what)
 {
     fprintf(stderr, "DSTREAM_TEST: %s is not NAME=NUMBER of a known name\n", what);
     exit(99);
+}
+
+static struct ds_faulty faulty;
+
+static bool set_fault(struct ds_cli *c, const char *name, const char *value)
+{
+    static const char *const kinds[] = {[DS_FAULT_FAIL] = "fail_at",
+                                        [DS_FAULT_KILL_BEFORE] = "kill_at",
+                                        [DS_FAULT_KILL_AFTER] = "kill_after"};
+    uint64_t n;
+    if (!ds_parse_u64(value, INT_MAX, &n) || n == 0)
+        return false;
+    if (strcmp(name, "fail_with") == 0) {
+        faulty.error = (int)n;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(name, kinds[i]) != 0)
+            continue;
+        int error = faulty.error ? faulty.error : EIO;
+        ds_faulty_init(&faulty, (enum ds_fault)i, (long)n - 1);
+        faulty.error = error;
+        c->fileops = &faulty.ops;
+        return true;
+    }
+    return false;
 }
 
 static void set_limit(struct ds_limits *l, const char *name, const char *value)
@@ -76,7 +110,8 @@ void ds_cli_hooks(struct ds_cli *c)
         if (!value)
             refuse(name);
         *value++ = '\0';
-        set_limit(&c->limits, name, value);
+        if (!set_fault(c, name, value))
+            set_limit(&c->limits, name, value);
         name = next;
     }
 }

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "cli/run.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/url.h"
+#include "cli/network.h"
+#include "cli/signals.h"
+
+#define URL_MAX ((size_t)64 * 1024)
+
+/* --- the run ---------------------------------------------------------------------------------- */
+
+static void on_limit(void *ctx)
+{
+    struct ds_run *r = ctx;
+    r->stop = true;
+}
+
+enum dstream_code ds_run_begin(struct ds_run *r, struct ds_cli *c, struct dstream_error *err)
+{
+    *r = (struct ds_run){.cli = c};
+    r->max_time.fire = r->idle.fire = on_limit;
+    r->max_time.ctx = r->idle.ctx = r;
+    r->loop = dstream_loop_new();
+    if (!r->loop)
+        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a loop");
+    ds_signals_catch(r->loop);
+    return DSTREAM_OK;
+}
+
+void ds_run_arm(struct ds_run *r, ds_status_ask tell, void *ctx)
+{
+    int64_t now = ds_loop_update(r->loop);
+    if (r->cli->opt.max_time >= 0)
+        (void)ds_timer_set(r->loop, &r->max_time, now + r->cli->opt.max_time);
+    ds_run_took_data(r);
+    ds_status_start(&r->status, r->cli, r->loop, tell, ctx);
+}
+
+void ds_run_took_data(struct ds_run *r)
+{
+    if (r->cli->opt.idle >= 0)
+        (void)ds_timer_set(r->loop, &r->idle, ds_loop_now(r->loop) + r->cli->opt.idle);
+}
+
+enum dstream_code ds_run_turn(struct ds_run *r, bool *hup, struct dstream_error *err)
+{
+    enum dstream_code rc = dstream_loop_turn(r->loop, -1);
+    if (rc != DSTREAM_OK)
+        ds_error_set(err, rc, "no memory for the loop");
+    if (rc != DSTREAM_OK || ds_signals_ending() != 0)
+        r->stop = true;
+    if (ds_signals_take(SIGUSR1))
+        ds_status_say(&r->status);
+    *hup = ds_signals_take(SIGHUP);
+    return rc;
+}
+
+void ds_run_end(struct ds_run *r)
+{
+    ds_status_end(&r->status);
+    ds_signals_release();
+    if (r->loop) {
+        ds_timer_stop(r->loop, &r->max_time);
+        ds_timer_stop(r->loop, &r->idle);
+    }
+    dstream_loop_free(r->loop);
+    r->loop = NULL;
+}
+
+int ds_run_unsatisfied(const struct ds_run *r)
+{
+    ds_cli_say(r->cli, "stopped before --require %s held",
+               r->cli->opt.require_closed ? "closed" : "end");
+    return DS_EXIT_REQUIRE;
+}
+
+/* --- what a reader calls ---------------------------------------------------------------------- */
+
+static enum dstream_flow on_batch(void *ctx, dstream_reader *r, const dstream_batch *b)
+{
+    struct ds_source *s = ctx;
+    (void)r;
+    if (s->done || s->run->stop)
+        return DSTREAM_FLOW_STOP;
+    s->retry_at = DS_NEVER;
+    enum dstream_code rc = s->take(s->ctx, s, b);
+    return rc != DSTREAM_OK || s->run->stop ? DSTREAM_FLOW_STOP : DSTREAM_FLOW_NEXT;
+}
+
+static void on_end(void *ctx, dstream_reader *r, enum dstream_code code)
+{
+    struct ds_source *s = ctx;
+    if (code != DSTREAM_OK && s->error.code == DSTREAM_OK)
+        s->error = *dstream_reader_error(r);
+    s->whole = !s->done && s->error.code == DSTREAM_OK && !s->run->stop;
+    s->done = true;
+}
+
+/* The witness can no longer be read. Nothing was delivered yet, and under strict nothing will be.
+ */
+static void on_witness_gone(struct ds_source *s)
+{
+    static const char what[] = "what was read last is no longer kept by the server (410), so "
+                               "nothing shows that this is still the same stream";
+    if (!s->run->cli->opt.strict_verify) {
+        ds_cli_warn(s->run->cli, "%s: %s", s->name, what);
+        return;
+    }
+    s->done = true;
+    ds_error_set(&s->error, DSTREAM_ERR_STATE_MISMATCH,
+                 "%s: %s: --verify-resume=strict does not go on with it", s->name, what);
+}
+
+static void on_notice(void *ctx, dstream_reader *r, const struct ds_notice *n)
+{
+    struct ds_source *s = ctx;
+    struct ds_cli *c = s->run->cli;
+    (void)r;
+    switch (n->kind) {
+    case DS_NOTICE_RETRY:
+        s->retry_at = ds_loop_now(s->run->loop) + n->delay;
+        if (c->opt.verbose > 0)
+            ds_cli_say(c, "%s: %s: retry in %lld ms", s->name, n->error->message,
+                       (long long)n->delay);
+        break;
+    case DS_NOTICE_RECONNECT:
+        break;
+    case DS_NOTICE_FALLBACK:
+        if (c->opt.verbose > 0)
+            ds_cli_say(c, "%s: SSE does not work here: going on by long-poll", s->name);
+        break;
+    case DS_NOTICE_PACED:
+        ds_cli_warn(c, "%s: the server answers at once and without data: asking it less often",
+                    s->name);
+        break;
+    case DS_NOTICE_LOSSY:
+        ds_cli_warn(c,
+                    "%s: SSE changes the bytes of a text stream: carriage returns and what is "
+                    "not UTF-8 are lost",
+                    s->name);
+        break;
+    case DS_NOTICE_WITNESS_GONE:
+        on_witness_gone(s);
+        break;
+    }
+}
+
+/* --- one stream ------------------------------------------------------------------------------- */
+
+enum dstream_code ds_source_name(struct ds_source *s, struct ds_run *r, const char *operand,
+                                 struct dstream_error *err)
+{
+    s->run = r;
+    s->retry_at = DS_NEVER;
+    ds_buf_init(&s->url, URL_MAX);
+    enum dstream_code rc = ds_cli_url(r->cli, operand, &s->url, err);
+    if (rc == DSTREAM_OK && ds_url_has_scheme(operand))
+        ds_url_redact(operand, s->name, sizeof s->name);
+    else if (rc == DSTREAM_OK)
+        (void)snprintf(s->name, sizeof s->name, "%.*s", (int)strcspn(operand, "?#"), operand);
+    return rc;
+}
+
+static enum dstream_code set_options(struct ds_source *s, dstream_options *o,
+                                     const struct ds_source_start *at)
+{
+    struct ds_cli *c = s->run->cli;
+    enum dstream_code rc = ds_cli_network(c, o, s->url.data, &s->error);
+    if (rc == DSTREAM_OK && at->seen)
+        rc = ds_options_set_seen(o, at->content_type, at->witness.units > 0 ? &at->witness : NULL);
+    if (rc != DSTREAM_OK)
+        return rc;
+    rc = dstream_options_set_start(o, at->offset, at->skip);
+    if (rc != DSTREAM_OK)
+        return ds_error_set(&s->error, rc, "--from %.200s: not an offset that can be read from",
+                            at->offset);
+    (void)dstream_options_set_live(o, ds_cli_live(&c->opt));
+    ds_options_set_stop_at_tail(o, !ds_cli_follows(&c->opt));
+    ds_options_set_wait_create(o, c->opt.wait_create);
+    ds_options_set_notice(o, on_notice, s);
+    return DSTREAM_OK;
+}
+
+static enum dstream_code open_reader(struct ds_source *s, const struct ds_source_start *at)
+{
+    dstream_options *o = dstream_options_new();
+    if (!o)
+        return DSTREAM_ERR_NOMEM;
+    enum dstream_code rc = set_options(s, o, at);
+    if (rc == DSTREAM_OK)
+        rc = dstream_reader_open(&s->reader, s->run->loop, s->url.data, o);
+    dstream_options_free(o);
+    return rc;
+}
+
+enum dstream_code ds_source_start(struct ds_source *s, const struct ds_source_start *at,
+                                  ds_source_take take, void *ctx)
+{
+    s->take = take;
+    s->ctx = ctx;
+    enum dstream_code rc = open_reader(s, at);
+    if (rc == DSTREAM_OK)
+        rc = dstream_reader_start(s->reader, on_batch, on_end, s);
+    if (rc == DSTREAM_OK)
+        return rc;
+    s->done = true;
+    if (s->error.code == DSTREAM_OK)
+        ds_error_set(&s->error, rc, "%s: cannot be read: %s", s->name, dstream_code_text(rc));
+    return rc;
+}
+
+void ds_source_stop(struct ds_source *s)
+{
+    dstream_reader_free(s->reader);
+    s->reader = NULL;
+}
+
+void ds_source_free(struct ds_source *s)
+{
+    ds_source_stop(s);
+    ds_buf_free(&s->url);
+}
+
+/* --- saying ----------------------------------------------------------------------------------- */
+
+void ds_source_tell(const struct ds_source *s, struct ds_status_now *out)
+{
+    enum ds_phase phase = s->reader ? ds_client_phase(s->reader) : DS_PHASE_INIT;
+    out->doing = phase == DS_PHASE_INIT      ? "connecting"
+                 : phase == DS_PHASE_CATCHUP ? "catching up"
+                                             : "live";
+    out->retry_at = s->retry_at;
+}
+
+/* As a shell takes it: an offset is the server's word. */
+static void add_quoted(struct ds_buf *out, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_-.,:+/@%";
+    if (word[strspn(word, plain)] == '\0') {
+        ds_buf_adds(out, word);
+        return;
+    }
+    ds_buf_addc(out, '\'');
+    for (; *word; word++) {
+        if (*word == '\'')
+            ds_buf_adds(out, "'\\''");
+        else
+            ds_buf_addc(out, *word);
+    }
+    ds_buf_addc(out, '\'');
+}
+
+void ds_source_say_position(const struct ds_source *s, const char *offset, uint64_t skip,
+                            bool closed, const char *go_on)
+{
+    struct ds_cli *c = s->run->cli;
+    if (c->opt.verbose == 0 && !isatty(fileno(c->err)))
+        return;
+    struct ds_buf where, b;
+    ds_buf_init(&where, 2 * DS_TOKEN_MAX);
+    ds_buf_init(&b, 8 * DS_TOKEN_MAX);
+    ds_buf_adds(&where, offset);
+    if (skip > 0)
+        ds_buf_addf(&where, ",%llu", (unsigned long long)skip);
+    const char *text = ds_buf_str(&where);
+    add_quoted(&b, text ? text : "");
+    const char *quoted = ds_buf_str(&b);
+    if (quoted)
+        ds_cli_say(c, "%s: %s %s", s->name, closed ? "closed; its end is" : go_on, quoted);
+    ds_buf_free(&where);
+    ds_buf_free(&b);
+}
+
+bool ds_source_satisfies(const struct ds_source *s, bool closed)
+{
+    const struct ds_cli_options *o = &s->run->cli->opt;
+    return (!o->require_closed || closed) && (!o->require_end || s->whole || s->up_to_date);
+}
