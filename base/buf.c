@@ -56,22 +56,29 @@ enum dstream_code ds_buf_adds(struct ds_buf *b, const char *s)
     return ds_buf_add(b, s, strlen(s));
 }
 
-enum dstream_code ds_buf_addf(struct ds_buf *b, const char *fmt, ...)
+enum dstream_code ds_buf_addv(struct ds_buf *b, const char *fmt, va_list ap)
 {
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(NULL, 0, fmt, ap);
-    va_end(ap);
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, again);
+    va_end(again);
     if (n < 0)
         return DSTREAM_ERR_INTERNAL;
     enum dstream_code rc = ds_buf_reserve(b, (size_t)n);
     if (rc != DSTREAM_OK)
         return rc;
-    va_start(ap, fmt);
     vsnprintf(b->data + b->len, (size_t)n + 1, fmt, ap);
-    va_end(ap);
     b->len += (size_t)n;
     return DSTREAM_OK;
+}
+
+enum dstream_code ds_buf_addf(struct ds_buf *b, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    enum dstream_code rc = ds_buf_addv(b, fmt, ap);
+    va_end(ap);
+    return rc;
 }
 
 const char *ds_buf_str(struct ds_buf *b)

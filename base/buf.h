@@ -3,6 +3,7 @@
 #ifndef DS_BASE_BUF_H
 #define DS_BASE_BUF_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 #include "dstream.h"
@@ -25,6 +26,8 @@ enum dstream_code ds_buf_addc(struct ds_buf *b, char c);
 enum dstream_code ds_buf_adds(struct ds_buf *b, const char *s);
 enum dstream_code ds_buf_addf(struct ds_buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+enum dstream_code ds_buf_addv(struct ds_buf *b, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
 /* The contents as a C string: a NUL is put behind them, not counted. NULL without memory. Valid
  * until the next change. */
 const char *ds_buf_str(struct ds_buf *b);

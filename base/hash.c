@@ -34,6 +34,23 @@ void ds_hash_add(struct ds_hash *h, const void *p, size_t n)
         XXH3_128bits_update(state(h), p, n);
 }
 
+void ds_hash_messages(struct ds_hash *h, const char *data, const size_t *ends, size_t count)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t end = ends[i] - 1;
+        while (from < end) {
+            size_t run = from;
+            while (run < end && data[run] != '\n' && data[run] != '\r')
+                run++;
+            ds_hash_add(h, data + from, run - from);
+            from = run + 1;
+        }
+        ds_hash_add(h, "\n", 1);
+        from = ends[i];
+    }
+}
+
 static void hex(XXH128_hash_t v, char out[DS_HASH_HEX])
 {
     XXH128_canonical_t c;

@@ -16,6 +16,9 @@ struct ds_hash *ds_hash_new(void);
 void ds_hash_free(struct ds_hash *h);
 void ds_hash_reset(struct ds_hash *h);
 void ds_hash_add(struct ds_hash *h, const void *p, size_t n);
+/* Adds messages of JSON as they are printed a line each: message i ends in data just before
+ * ends[i], with an LF behind it; line breaks between its tokens are left out. */
+void ds_hash_messages(struct ds_hash *h, const char *data, const size_t *ends, size_t count);
 /* The hash of what was added so far, as lower-case hexadecimal digits in canonical byte order. */
 void ds_hash_hex(const struct ds_hash *h, char out[DS_HASH_HEX]);
 /* All at once. */

@@ -56,8 +56,10 @@ struct ds_reader_config {
      * anew. */
     const char *content_type;
     const struct ds_witness *witness; /* NULL: none */
-    bool seen;                        /* an earlier session has read it: a 404 is "deleted" */
-    bool wait_create;                 /* a stream that is not there yet is awaited */
+    bool
+        recheck; /* look for the witness again after each end of an SSE connection and each error */
+    bool seen;   /* an earlier session has read it: a 404 is "deleted" */
+    bool wait_create; /* a stream that is not there yet is awaited */
     struct ds_limits limits;
 };
 
@@ -106,14 +108,18 @@ enum dstream_code ds_reader_new(struct ds_reader **out, const struct ds_reader_c
 void ds_reader_free(struct ds_reader *r);
 
 struct ds_step ds_reader_step(struct ds_reader *r, int64_t now, uint64_t random);
-/* The answer to the request under way. */
+/* What comes of the request under way. A connection stands: from here on its answer is waited for.
+ * May be left out. */
+void ds_reader_connected(struct ds_reader *r, int64_t now);
 void ds_reader_head(struct ds_reader *r, const struct ds_head *head, int64_t now);
-/* Returns how many bytes were used. Fewer than `n`: a batch is ready (or it failed); step, and feed
- * the rest afterwards unless the request was aborted. */
+/* Returns how many bytes were used: fewer than `n` where a batch is ready; step, and feed the rest
+ * afterwards unless the request was aborted. */
 size_t ds_reader_body(struct ds_reader *r, const char *p, size_t n, int64_t now);
 void ds_reader_end(struct ds_reader *r, const struct ds_result *result, int64_t now);
 /* The batch was taken: the position moves behind it. */
 void ds_reader_ack(struct ds_reader *r, int64_t now);
+/* What a checkpoint would now say was delivered last, for `recheck`. Copied. */
+void ds_reader_set_witness(struct ds_reader *r, const struct ds_witness *w);
 /* The consumer (or a pause) kept us from reading until now: watchdogs start anew. */
 void ds_reader_held(struct ds_reader *r, int64_t now);
 

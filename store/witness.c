@@ -31,32 +31,13 @@ static size_t fitting(const struct ds_witness_piece *p, size_t room, uint64_t *u
     return n;
 }
 
-/* Messages as ndjson prints them: line breaks, which can stand only between tokens, are left out
- * but for the one behind each. */
-static void hash_messages(struct ds_hash *h, const struct ds_witness_piece *p, uint64_t count)
-{
-    size_t from = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        size_t end = p->ends[i] - 1;
-        while (from < end) {
-            size_t run = from;
-            while (run < end && p->data[run] != '\n' && p->data[run] != '\r')
-                run++;
-            ds_hash_add(h, p->data + from, run - from);
-            from = run + 1;
-        }
-        ds_hash_add(h, "\n", 1);
-        from = p->ends[i];
-    }
-}
-
 static void take(struct ds_witness_keeper *k, struct ds_checkpoint_witness *w,
                  const struct ds_witness_piece *p)
 {
     uint64_t units;
     size_t n = fitting(p, k->max_bytes - k->bytes, &units);
     if (p->ends)
-        hash_messages(k->hash, p, units);
+        ds_hash_messages(k->hash, p->data, p->ends, (size_t)units);
     else
         ds_hash_add(k->hash, p->data, n);
     k->bytes += n;

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Batches: what is handed out, and where the position is once it was taken. */
+#include <string.h>
+
+#include "base/url.h"
+#include "reader/session.h"
+
+/* "-1" and "now" are requests. Nothing can be compared with them. */
+static bool concrete(const struct ds_reader *r)
+{
+    return !ds_token_is_sentinel(r->pos);
+}
+
+static void put_on_offer(struct ds_reader *r, const char *next, const char *cursor, unsigned flags)
+{
+    struct dstream_batch *b = &r->batch;
+    strcpy(b->start, r->pos);
+    strcpy(b->next, next);
+    strcpy(b->cursor, cursor);
+    b->flags = flags | (r->json ? (unsigned)DSTREAM_BATCH_JSON : 0);
+    r->offered = true;
+}
+
+static unsigned flags_of(bool up_to_date, bool closed)
+{
+    return (up_to_date || closed ? (unsigned)DSTREAM_BATCH_UP_TO_DATE : 0) |
+           (closed ? (unsigned)DSTREAM_BATCH_CLOSED : 0);
+}
+
+/* Only news: the tail is reached, the end is, or the position moves. */
+static void offer_empty(struct ds_reader *r, const char *next, const char *cursor, bool up_to_date,
+                        bool closed)
+{
+    /* r->items, since staged data of SSE is never empty without being so on purpose. */
+    ds_items_reset(&r->items, DS_READER_KEEP);
+    r->batch.items = &r->items;
+    r->batch.first = r->batch.first_byte = 0;
+    r->batch.skip = 0;
+    r->skip_left = r->skip;
+    r->has_payload = false;
+    put_on_offer(r, next, cursor, flags_of(up_to_date, closed));
+}
+
+static size_t units_of(const struct ds_reader *r, const struct ds_items *it)
+{
+    return r->json ? it->count : it->bytes.len;
+}
+
+/* The position moves over what is left out altogether: nobody is told, since a checkpoint made now
+ * would not know how much is still to be left out. */
+static void skip_all(struct ds_reader *r, size_t units, const char *next, bool up_to_date)
+{
+    r->skip -= units;
+    strcpy(r->pos, next);
+    r->a.moved = true;
+    if (up_to_date && r->seen_before)
+        ds_reader_reset(r, "the stream was made anew: it is shorter than what was read of it");
+}
+
+static void offer_data(struct ds_reader *r, const struct ds_items *it, const char *next,
+                       const char *cursor, unsigned flags)
+{
+    size_t units = units_of(r, it);
+    struct dstream_batch *b = &r->batch;
+    size_t first = r->skip < units ? (size_t)r->skip : units;
+    b->items = it;
+    b->first = r->json ? first : 0;
+    b->first_byte = !r->json ? first : first > 0 ? it->ends[first - 1] : 0;
+    b->skip = first;
+    r->skip_left = 0;
+    r->has_payload = first < units;
+    put_on_offer(r, next, cursor, flags);
+}
+
+/* Data up to `next`. */
+static void take_data(struct ds_reader *r, const struct ds_items *it, const char *next,
+                      const char *cursor, bool up_to_date, bool closed)
+{
+    unsigned flags = flags_of(up_to_date, closed);
+    r->named[0] = '\0';
+    if (concrete(r) && strcmp(next, r->pos) < 0) {
+        ds_reader_reset(r,
+                        "the stream was made anew: its data ends at %.64s, before where it was "
+                        "read from",
+                        next);
+    } else if (units_of(r, it) < r->skip && !closed) {
+        skip_all(r, units_of(r, it), next, up_to_date);
+    } else {
+        if (r->a.kind == DS_ASK_SSE && r->events.kind == DS_SSE_TEXT)
+            flags |= DSTREAM_BATCH_LOSSY;
+        offer_data(r, it, next, cursor, flags);
+    }
+}
+
+/* --- live answers without data ---------------------------------------------------------------- */
+
+/* They never move the position: some servers name the new tail first and send its data after. */
+static void take_live_empty(struct ds_reader *r, const char *next, const char *cursor,
+                            bool up_to_date, bool closed)
+{
+    if (concrete(r) && strcmp(next, r->pos) < 0) {
+        ds_reader_reset(r,
+                        "the stream was made anew: its tail %.64s is before where it was read "
+                        "from",
+                        next);
+    } else if (closed && strcmp(next, r->pos) != 0) {
+        /* Plain GETs have the last word on what was before the end. */
+        r->closed_seen = r->catching = true;
+        r->a.outcome = DS_OUT_DONE;
+    } else if (closed || (up_to_date && !r->told_up_to_date)) {
+        offer_empty(r, r->pos, cursor, up_to_date, closed);
+    }
+}
+
+/* --- plain GETs without data ------------------------------------------------------------------ */
+
+/* It names a position beyond the one asked for, but has no data: perhaps the data is still to
+ * come. It counts when it says so twice, and then no further than both times. */
+static void take_named(struct ds_reader *r)
+{
+    struct ds_attempt *a = &r->a;
+    if (!r->named[0]) {
+        strcpy(r->named, a->next);
+        a->up_to_date = a->closed = false;
+        return;
+    }
+    bool less = strcmp(r->named, a->next) < 0;
+    if (less)
+        a->up_to_date = a->closed = false;
+    offer_empty(r, less ? r->named : a->next, a->cursor, a->up_to_date, a->closed);
+    r->named[0] = '\0';
+}
+
+static bool is_stale(const struct ds_reader *r)
+{
+    return r->closed_seen && r->a.up_to_date && !r->a.closed;
+}
+
+static void take_plain_empty(struct ds_reader *r)
+{
+    struct ds_attempt *a = &r->a;
+    int order = concrete(r) ? strcmp(a->next, r->pos) : 0;
+    if (a->kind == DS_ASK_NOW)
+        offer_empty(r, a->next, a->cursor, a->up_to_date, a->closed);
+    else if (order < 0)
+        ds_reader_reset(r,
+                        "the stream was made anew: its tail %.64s is before where it was read "
+                        "from",
+                        a->next);
+    else if (order == 0 && is_stale(r))
+        ds_reader_reset(r, "the stream was made anew: it was closed and is open");
+    else if (order > 0)
+        take_named(r);
+    else if (a->closed || (a->up_to_date && !r->told_up_to_date))
+        offer_empty(r, a->closed ? a->next : r->pos, a->cursor, a->up_to_date, a->closed);
+    if (order <= 0)
+        r->named[0] = '\0';
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+void ds_reader_take_body(struct ds_reader *r)
+{
+    struct ds_attempt *a = &r->a;
+    bool empty = units_of(r, &r->items) == 0;
+    if (a->cursor[0])
+        strcpy(r->cursor, a->cursor);
+    if (empty && a->kind == DS_ASK_POLL)
+        take_live_empty(r, a->next, a->cursor, a->up_to_date, a->closed);
+    else if (empty)
+        take_plain_empty(r);
+    else if (a->kind == DS_ASK_NOW)
+        ds_reader_fail(r, DSTREAM_ERR_PROTOCOL, false, "the answer to offset=now has data");
+    else if (strcmp(a->next, r->pos) == 0)
+        /* Asking again would bring the same data for ever. */
+        ds_reader_bad_answer(r, "the answer has data, but says that it ends where it begins");
+    else
+        take_data(r, &r->items, a->next, a->cursor, a->up_to_date, a->closed);
+}
+
+bool ds_reader_take_control(struct ds_reader *r)
+{
+    const struct ds_control *c = &r->events.control;
+    const struct ds_items *it = &r->events.staged;
+    r->seen = r->any_complete = true;
+    if (c->cursor[0])
+        strcpy(r->cursor, c->cursor);
+    if (units_of(r, it) > 0)
+        take_data(r, it, c->next, c->cursor, c->up_to_date, c->closed);
+    else
+        take_live_empty(r, c->next, c->cursor, c->up_to_date, c->closed);
+    if (!r->offered)
+        ds_events_take(&r->events);
+    return r->offered;
+}
+
+/* --- taken ------------------------------------------------------------------------------------ */
+
+static void note_progress(struct ds_reader *r)
+{
+    r->a.delivered = true;
+    r->failures = 0;
+    r->idle = r->moves = 0;
+    r->short_sse = 0;
+}
+
+void ds_reader_ack(struct ds_reader *r, int64_t now)
+{
+    const struct dstream_batch *b = &r->batch;
+    if (!r->offered)
+        return;
+    r->offered = false;
+    r->a.touched = now;
+    r->a.moved |= strcmp(r->pos, b->next) != 0;
+    strcpy(r->pos, b->next);
+    r->skip = r->skip_left;
+    if (r->has_payload || (b->flags & DSTREAM_BATCH_UP_TO_DATE))
+        r->told_up_to_date = b->flags & DSTREAM_BATCH_UP_TO_DATE;
+    if (r->has_payload)
+        note_progress(r);
+    if (b->flags & DSTREAM_BATCH_CLOSED)
+        ds_reader_finish(r, NULL);
+    if (b->items == &r->events.staged || r->a.kind == DS_ASK_SSE)
+        ds_events_take(&r->events);
+    ds_items_reset(&r->items, DS_READER_KEEP);
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What follows the outcome of a request: going on, waiting, another way, the end. */
+#include <string.h>
+
+#include "base/url.h"
+#include "reader/session.h"
+
+/* NULL: a regular end. */
+void ds_reader_finish(struct ds_reader *r, const struct dstream_error *error)
+{
+    if (r->finished)
+        return;
+    r->finished = true;
+    if (error)
+        r->error = *error;
+}
+
+static void give_up(struct ds_reader *r)
+{
+    ds_reader_finish(r, &r->failure.error);
+}
+
+static void wait_at_least(struct ds_reader *r, int64_t until)
+{
+    if (until > r->wake)
+        r->wake = until;
+}
+
+/* min(max, base * 2^n). */
+static int64_t doubled(int64_t base, unsigned n, int64_t max)
+{
+    while (n-- > 0 && base > 0 && base < max)
+        base = base > max / 2 ? max : base * 2;
+    return base < max ? base : max;
+}
+
+/* --- answers without progress ----------------------------------------------------------------- */
+
+/* A server or a cache that answers at once and with nothing must not be asked at full speed. */
+static void pace(struct ds_reader *r, int64_t now)
+{
+    struct ds_attempt *a = &r->a;
+    if (a->delivered)
+        return;
+    if (a->ended_at >= 0 && a->ended_at - a->started >= r->limits.idle_within) {
+        r->idle = 0;
+        return;
+    }
+    if (a->kind == DS_ASK_PLAIN && a->moved && r->moves < r->limits.moves_free) {
+        r->moves++;
+        return;
+    }
+    if (r->idle++ == 0)
+        r->idle_since = now;
+    if (r->idle < r->limits.idle_count)
+        return;
+    wait_at_least(r, ds_later(now, doubled(r->limits.backoff_base, r->idle - r->limits.idle_count,
+                                           r->limits.idle_max)));
+    if (!r->said_paced) {
+        r->said_paced = true;
+        ds_reader_notice(r, DS_NOTICE_PACED, 0);
+    }
+}
+
+/* --- failures --------------------------------------------------------------------------------- */
+
+/* For how long there was no progress is counted from where there last was any. */
+static void count_failure(struct ds_reader *r)
+{
+    struct ds_attempt *a = &r->a;
+    if (r->failures == 0)
+        r->failing_since = a->body > 0 ? a->touched : a->started;
+    if (r->failures < UINT32_MAX)
+        r->failures++;
+}
+
+/* Whether the retries are used up, or a wait until `until` would use them up. */
+static bool used_up(struct ds_reader *r, int64_t until)
+{
+    if (r->failure.wait_create || (r->live != DSTREAM_LIVE_OFF && r->any_complete))
+        return false;
+    return r->failures > r->limits.retries ||
+           until > ds_later(r->failing_since, r->limits.retry_time);
+}
+
+static int64_t retry_after(const struct ds_reader *r)
+{
+    int64_t ms = r->a.retry_after;
+    return ms > r->limits.retry_after_max ? r->limits.retry_after_max : ms;
+}
+
+/* The end of a stream that cannot be reached any more, with what it took to find out. */
+static void give_up_retrying(struct ds_reader *r, int64_t asked)
+{
+    struct dstream_error *e = &r->failure.error;
+    char said[sizeof e->message];
+    memcpy(said, e->message, sizeof said);
+    if (asked > 0 && r->failures <= r->limits.retries && asked > r->limits.retry_time)
+        ds_error_set(e, DSTREAM_ERR_BUSY, "%.400s; it asks to be left alone for %lld s", said,
+                     (long long)(r->a.retry_after / 1000));
+    else
+        ds_error_set(e, e->code, "%.400s; given up after %u tries", said, r->failures);
+    give_up(r);
+}
+
+/* An SSE connection that went on for a while behind its first control event was a good one. */
+static void forgive(struct ds_reader *r)
+{
+    const struct ds_attempt *a = &r->a;
+    if (a->control_at >= 0 && a->ended_at - a->control_at >= r->limits.healthy_sse)
+        r->failures = 0;
+}
+
+static void settle_failure(struct ds_reader *r, int64_t now, uint64_t random)
+{
+    if (!r->failure.retry) {
+        give_up(r);
+        return;
+    }
+    forgive(r);
+    count_failure(r);
+    if (r->recheck && r->witness.units > 0)
+        r->verify_due = true;
+    if (r->a.kind == DS_ASK_SSE)
+        r->catching = true;
+    int64_t asked = retry_after(r);
+    int64_t wait = ds_backoff(&r->limits, r->failures - 1, random);
+    if (asked > wait)
+        wait = asked;
+    if (used_up(r, ds_later(now, wait))) {
+        give_up_retrying(r, r->a.retry_after);
+        return;
+    }
+    wait_at_least(r, ds_later(now, wait));
+    ds_reader_notice(r, DS_NOTICE_RETRY, wait);
+}
+
+/* --- the end of an event stream --------------------------------------------------------------- */
+
+static void fall_back(struct ds_reader *r)
+{
+    r->sse_off = true;
+    r->short_sse = 0;
+    ds_reader_notice(r, DS_NOTICE_FALLBACK, 0);
+}
+
+static void settle_short(struct ds_reader *r, int64_t now, uint64_t random)
+{
+    const struct ds_limits *l = &r->limits;
+    bool control = r->a.control_at >= 0;
+    r->short_control = r->short_sse == 0 ? control : r->short_control || control;
+    if (r->short_sse < UINT32_MAX)
+        r->short_sse++;
+    if (r->short_sse >= l->short_count && r->live == DSTREAM_LIVE_AUTO) {
+        fall_back(r);
+        return;
+    }
+    if (r->short_sse >= l->short_count && !r->short_control) {
+        ds_reader_fail(r, DSTREAM_ERR_PROTOCOL, false,
+                       "%u SSE connections in a row ended without a control event", r->short_sse);
+        give_up(r);
+        return;
+    }
+    int64_t most = doubled(l->short_base, r->short_sse, l->short_max);
+    wait_at_least(r, ds_later(now, (int64_t)(random % ((uint64_t)most + 1))));
+    if (r->short_sse == l->short_count && !r->said_paced) {
+        r->said_paced = true;
+        ds_reader_notice(r, DS_NOTICE_PACED, 0);
+    }
+}
+
+/* A server ends a healthy connection about every minute, and is called back at once. One without a
+ * control event has shown nothing, however long it was. */
+static void settle_sse_end(struct ds_reader *r, int64_t now, uint64_t random)
+{
+    struct ds_attempt *a = &r->a;
+    bool lived = a->ended_at - a->headed_at >= r->limits.healthy_sse;
+    if (r->recheck && r->witness.units > 0)
+        r->verify_due = true;
+    forgive(r);
+    if (!a->quiet && a->control_at >= 0 && (lived || a->moved)) {
+        r->short_sse = 0;
+        ds_reader_notice(r, DS_NOTICE_RECONNECT, 0);
+    } else {
+        settle_short(r, now, random);
+    }
+    if (!r->finished)
+        pace(r, now);
+}
+
+static void settle_no_sse(struct ds_reader *r)
+{
+    if (r->live == DSTREAM_LIVE_AUTO)
+        fall_back(r);
+    else
+        give_up(r);
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+static bool at_tail(const struct ds_reader *r)
+{
+    return r->tail[0] && !ds_token_is_sentinel(r->pos) && strcmp(r->pos, r->tail) >= 0;
+}
+
+static void settle_tail(struct ds_reader *r)
+{
+    r->tail_due = false;
+    if (!ds_token_is_sentinel(r->pos) && strcmp(r->tail, r->pos) < 0) {
+        ds_reader_reset(r,
+                        "the stream was made anew: its tail %.64s is before where it was read "
+                        "from",
+                        r->tail);
+        give_up(r);
+    } else if (at_tail(r)) {
+        ds_reader_finish(r, NULL);
+    }
+}
+
+/* A stream that is not followed ends at its tail. */
+static void settle_plain(struct ds_reader *r, int64_t now)
+{
+    bool off = r->live == DSTREAM_LIVE_OFF;
+    r->catching = !r->a.up_to_date;
+    if (off && (r->a.up_to_date || at_tail(r))) {
+        ds_reader_finish(r, NULL);
+        return;
+    }
+    if (off && r->stop_at_tail && !r->tail[0])
+        r->tail_due = true;
+    pace(r, now);
+    if (off && r->idle >= r->limits.idle_count && now - r->idle_since >= r->limits.retry_time) {
+        ds_reader_fail(r, DSTREAM_ERR_PROTOCOL, false,
+                       "answers without data, and none says that it is up to date");
+        give_up(r);
+    }
+}
+
+static void settle_answer(struct ds_reader *r, int64_t now)
+{
+    switch (r->a.kind) {
+    case DS_ASK_VERIFY:
+        break;
+    case DS_ASK_TAIL:
+        settle_tail(r);
+        break;
+    case DS_ASK_NOW:
+    case DS_ASK_PLAIN:
+        settle_plain(r, now);
+        break;
+    case DS_ASK_POLL:
+    case DS_ASK_SSE:
+        pace(r, now);
+        break;
+    }
+}
+
+void ds_reader_settle(struct ds_reader *r, int64_t now, uint64_t random)
+{
+    switch (r->a.outcome) {
+    case DS_OUT_NONE:
+    case DS_OUT_REDIRECT:
+        break;
+    case DS_OUT_DONE:
+        settle_answer(r, now);
+        break;
+    case DS_OUT_FAILED:
+        settle_failure(r, now, random);
+        break;
+    case DS_OUT_SSE_END:
+        settle_sse_end(r, now, random);
+        break;
+    case DS_OUT_NO_SSE:
+        settle_no_sse(r);
+        break;
+    }
+}
