@@ -109,6 +109,11 @@ void ds_options_set_wait_create(dstream_options *o, bool on)
     o->wait_create = on;
 }
 
+void ds_options_set_recheck(dstream_options *o, bool on)
+{
+    o->recheck = on;
+}
+
 enum dstream_code ds_options_set_seen(dstream_options *o, const char *content_type,
                                       const struct ds_witness *witness)
 {

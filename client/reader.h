@@ -12,6 +12,8 @@ void ds_options_set_stop_at_tail(dstream_options *o, bool on);
 void ds_options_set_wait_create(dstream_options *o, bool on);
 enum dstream_code ds_options_set_seen(dstream_options *o, const char *content_type,
                                       const struct ds_witness *witness);
+/* Looks for the witness again after each end of an SSE connection and each error. */
+void ds_options_set_recheck(dstream_options *o, bool on);
 /* Told of retries and the like, from within the loop's turn. */
 typedef void (*ds_on_notice)(void *ctx, dstream_reader *r, const struct ds_notice *n);
 void ds_options_set_notice(dstream_options *o, ds_on_notice on_notice, void *ctx);
@@ -24,6 +26,9 @@ enum ds_phase ds_client_phase(const dstream_reader *r);
 /* Messages (JSON) or bytes after dstream_reader_offset() that were acknowledged already: not 0 only
  * while a start's skip is not used up. */
 uint64_t ds_client_skip(const dstream_reader *r);
+
+/* What a checkpoint would now say was delivered last, for the recheck. Copied. */
+void ds_client_set_witness(dstream_reader *r, const struct ds_witness *w);
 
 /* The session (headers, TLS) that these options describe, for unary calls. */
 enum dstream_code ds_options_session(struct ds_session **out, dstream_loop *l,

@@ -39,6 +39,8 @@ struct ds_session; /* those options, made ready for use */
 /* What a transfer calls back. None of it is called after ds_transfer_cancel(). All are called from
  * within ds_transport_ready() and ds_transport_timeout(), never from ds_transfer_start(). */
 struct ds_transfer_ops {
+    /* A connection stands, and the request is about to be sent on it. May be NULL. */
+    void (*connected)(void *ctx);
     /* The head of the answer, once; not for 1xx. */
     void (*head)(void *ctx, const struct ds_head *head);
     /* A piece of the body. All of it counts as taken. False pauses the transfer: no more comes

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A reader on a loop: it performs what the state machine (reader/) decides.
+ *
+ * Transport's callbacks only feed the machine. What follows is done by a timer that is due at once,
+ * since a transfer cannot be cancelled from within its own callbacks, and a user's callback may do
+ * anything.
+ */
+#include "client/reader.h"
+
+#include "base/alloc.h"
+#include "base/url.h"
+#include "client/options.h"
+
+#define REST_MAX ((size_t)4 << 20) /* of one piece of a body that is not used up yet */
+
+enum state {
+    STATE_NEW,
+    STATE_RUNNING,
+    STATE_HELD, /* a batch is with the user */
+    STATE_ENDED
+};
+
+struct dstream_reader {
+    dstream_loop *loop;
+    bool own_loop;
+    dstream_options *options;
+    struct ds_reader *core;
+    struct ds_session *session;
+    struct ds_transfer *transfer; /* NULL: none */
+    struct ds_timer timer;
+    enum state state;
+    bool acting;        /* the machine's steps are being taken */
+    bool lost;          /* a piece of the body could not be kept */
+    struct ds_buf rest; /* bytes of the body that came after a batch; `used` of them are fed */
+    size_t used;
+    const char *method; /* of the request under way, for the trace */
+    char shown[512];
+    struct dstream_error error;
+    /* the callback way */
+    dstream_on_batch on_batch;
+    dstream_on_end on_end;
+    void *ctx;
+    /* the blocking way */
+    bool blocking;
+    const dstream_batch *batch;
+};
+
+static void soon(dstream_reader *r)
+{
+    (void)ds_timer_set(r->loop, &r->timer, ds_loop_now(r->loop));
+}
+
+/* --- what transport calls --------------------------------------------------------------------- */
+
+static void on_connected(void *ctx)
+{
+    dstream_reader *r = ctx;
+    ds_reader_connected(r->core, ds_loop_now(r->loop));
+}
+
+static void trace(dstream_reader *r, int status)
+{
+    if (r->options->on_trace)
+        r->options->on_trace(r->options->trace_ctx, r->method, r->shown, status);
+}
+
+static void on_head(void *ctx, const struct ds_head *head)
+{
+    dstream_reader *r = ctx;
+    trace(r, head->status);
+    ds_reader_head(r->core, head, ds_loop_now(r->loop));
+    soon(r);
+}
+
+/* What the machine does not take now, since a batch has to be taken first, is kept, and no more
+ * comes until then. */
+static bool on_body(void *ctx, const char *p, size_t n)
+{
+    dstream_reader *r = ctx;
+    size_t used = 0;
+    if (r->rest.len == 0)
+        used = ds_reader_body(r->core, p, n, ds_loop_now(r->loop));
+    soon(r);
+    if (used == n)
+        return true;
+    if (ds_buf_add(&r->rest, p + used, n - used) != DSTREAM_OK)
+        r->lost = true;
+    return false;
+}
+
+static void on_end(void *ctx, const struct ds_result *result)
+{
+    dstream_reader *r = ctx;
+    r->transfer = NULL;
+    ds_reader_end(r->core, result, ds_loop_now(r->loop));
+    soon(r);
+}
+
+static const struct ds_transfer_ops transfer_ops = {
+    .connected = on_connected, .head = on_head, .body = on_body, .end = on_end};
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
+static void stop_transfer(dstream_reader *r)
+{
+    struct ds_transfer *x = r->transfer;
+    r->transfer = NULL;
+    r->rest.len = r->used = 0;
+    r->lost = false;
+    if (x)
+        ds_transfer_cancel(x);
+}
+
+static void request(dstream_reader *r, const struct ds_request *req)
+{
+    static const struct ds_result no_memory = {DS_END_NOMEM, false, "no memory for a request"};
+    r->method = req->method == DS_HEAD ? "HEAD" : "GET";
+    ds_url_redact(req->url, r->shown, sizeof r->shown);
+    trace(r, 0);
+    r->rest.len = r->used = 0;
+    r->transfer = ds_transfer_start(r->session, req, &transfer_ops, r);
+    if (!r->transfer)
+        ds_reader_end(r->core, &no_memory, ds_loop_now(r->loop));
+}
+
+static void end(dstream_reader *r, enum dstream_code code)
+{
+    stop_transfer(r);
+    ds_timer_stop(r->loop, &r->timer);
+    r->state = STATE_ENDED;
+    if (r->on_end)
+        r->on_end(r->ctx, r, code);
+}
+
+static void acknowledge(dstream_reader *r)
+{
+    ds_reader_ack(r->core, ds_loop_update(r->loop));
+    r->batch = NULL;
+    r->state = STATE_RUNNING;
+}
+
+/* Hands a batch over. False where nothing more is to be done now. */
+static bool deliver(dstream_reader *r, const dstream_batch *b)
+{
+    enum dstream_flow flow = DSTREAM_FLOW_HOLD;
+    r->state = STATE_HELD;
+    if (r->blocking)
+        r->batch = b;
+    else
+        flow = r->on_batch(r->ctx, r, b);
+    if (flow == DSTREAM_FLOW_HOLD)
+        return r->state == STATE_RUNNING;
+    acknowledge(r);
+    if (flow == DSTREAM_FLOW_NEXT)
+        return true;
+    end(r, DSTREAM_OK);
+    return false;
+}
+
+/* Feeds what is left of the body, up to the next batch. True where that changed anything. */
+static bool feed_rest(dstream_reader *r)
+{
+    if (r->lost) {
+        static const struct ds_result no_memory = {DS_END_NOMEM, true, "no memory for an answer"};
+        stop_transfer(r);
+        ds_reader_end(r->core, &no_memory, ds_loop_now(r->loop));
+        return true;
+    }
+    if (r->rest.len == 0)
+        return false;
+    r->used += ds_reader_body(r->core, r->rest.data + r->used, r->rest.len - r->used,
+                              ds_loop_now(r->loop));
+    if (r->used == r->rest.len) {
+        r->rest.len = r->used = 0;
+        if (r->transfer)
+            ds_transfer_resume(r->transfer);
+    }
+    return true;
+}
+
+/* One step. False where there is nothing to do before something is fed or the time has come. */
+static bool act(dstream_reader *r)
+{
+    struct ds_step s = ds_reader_step(r->core, ds_loop_now(r->loop), ds_loop_random(r->loop));
+    switch (s.kind) {
+    case DS_STEP_REQUEST:
+        request(r, &s.u.request);
+        return true;
+    case DS_STEP_ABORT:
+        stop_transfer(r);
+        return true;
+    case DS_STEP_DELIVER:
+        return deliver(r, s.u.batch);
+    case DS_STEP_NOTICE:
+        if (r->options->on_notice)
+            r->options->on_notice(r->options->notice_ctx, r, &s.u.notice);
+        return true;
+    case DS_STEP_WAIT:
+        if (feed_rest(r))
+            return true;
+        if (s.u.until == DS_NEVER)
+            ds_timer_stop(r->loop, &r->timer);
+        else
+            (void)ds_timer_set(r->loop, &r->timer, s.u.until);
+        return false;
+    case DS_STEP_DONE:
+        end(r, ds_reader_error(r->core)->code);
+        return false;
+    }
+    return false;
+}
+
+static void on_time(void *ctx)
+{
+    dstream_reader *r = ctx;
+    if (r->state != STATE_RUNNING || r->acting)
+        return;
+    r->acting = true;
+    while (r->state == STATE_RUNNING && act(r))
+        continue;
+    r->acting = false;
+}
+
+/* --- handles ---------------------------------------------------------------------------------- */
+
+static enum dstream_code make(dstream_reader *r, dstream_loop *loop, const char *url,
+                              const dstream_options *o)
+{
+    ds_buf_init(&r->rest, REST_MAX);
+    r->options = ds_options_copy(o);
+    r->own_loop = !loop;
+    r->loop = loop ? loop : dstream_loop_new();
+    if (!r->options || !r->loop)
+        return DSTREAM_ERR_NOMEM;
+    r->timer.fire = on_time;
+    r->timer.ctx = r;
+    o = r->options;
+    struct ds_reader_config c = {
+        .url = url,
+        .offset = o->offset,
+        .skip = o->skip,
+        .live = o->live,
+        .stop_at_tail = o->stop_at_tail,
+        .content_type = o->content_type,
+        .witness = o->witness.units > 0 ? &o->witness : NULL,
+        .recheck = o->recheck,
+        .seen = o->seen,
+        .wait_create = o->wait_create,
+        .limits = o->limits,
+    };
+    enum dstream_code rc = ds_reader_new(&r->core, &c, &r->error);
+    return rc == DSTREAM_OK ? ds_options_session(&r->session, r->loop, o, &r->error) : rc;
+}
+
+enum dstream_code dstream_reader_open(dstream_reader **out, dstream_loop *loop, const char *url,
+                                      const dstream_options *o)
+{
+    *out = NULL;
+    dstream_reader *r = ds_calloc(1, sizeof *r);
+    if (!r)
+        return DSTREAM_ERR_NOMEM;
+    enum dstream_code rc = make(r, loop, url, o);
+    if (rc == DSTREAM_OK)
+        *out = r;
+    else
+        dstream_reader_free(r);
+    return rc;
+}
+
+void dstream_reader_free(dstream_reader *r)
+{
+    if (!r)
+        return;
+    stop_transfer(r);
+    if (r->loop)
+        ds_timer_stop(r->loop, &r->timer);
+    ds_reader_free(r->core);
+    ds_session_free(r->session);
+    if (r->own_loop)
+        dstream_loop_free(r->loop);
+    dstream_options_free(r->options);
+    ds_buf_free(&r->rest);
+    ds_free(r);
+}
+
+/* --- the callback way ------------------------------------------------------------------------- */
+
+enum dstream_code dstream_reader_start(dstream_reader *r, dstream_on_batch on_batch,
+                                       dstream_on_end ended, void *ctx)
+{
+    if (r->state != STATE_NEW)
+        return DSTREAM_ERR_STATE;
+    r->on_batch = on_batch;
+    r->on_end = ended;
+    r->ctx = ctx;
+    r->state = STATE_RUNNING;
+    (void)ds_loop_update(r->loop);
+    return ds_timer_set(r->loop, &r->timer, ds_loop_now(r->loop));
+}
+
+void dstream_reader_resume(dstream_reader *r)
+{
+    if (r->state != STATE_HELD || r->blocking)
+        return;
+    ds_reader_held(r->core, ds_loop_update(r->loop));
+    r->state = STATE_RUNNING;
+    soon(r);
+}
+
+/* --- the blocking way ------------------------------------------------------------------------- */
+
+static enum dstream_next found(dstream_reader *r, const dstream_batch **batch)
+{
+    if (r->state == STATE_HELD) {
+        *batch = r->batch;
+        return DSTREAM_NEXT_BATCH;
+    }
+    return dstream_reader_error(r)->code == DSTREAM_OK ? DSTREAM_NEXT_END : DSTREAM_NEXT_ERROR;
+}
+
+/* Starts, or goes on behind the last batch. False where this is not the way it is used. */
+static bool go_on(dstream_reader *r)
+{
+    if (r->state == STATE_NEW) {
+        r->blocking = true;
+        r->state = STATE_RUNNING;
+        (void)ds_loop_update(r->loop);
+    } else if (!r->blocking) {
+        return false;
+    } else if (r->state == STATE_HELD) {
+        acknowledge(r);
+    }
+    if (r->state == STATE_RUNNING)
+        soon(r);
+    return true;
+}
+
+enum dstream_next dstream_reader_next(dstream_reader *r, int64_t timeout_ms,
+                                      const dstream_batch **batch)
+{
+    *batch = NULL;
+    if (!go_on(r)) {
+        ds_error_set(&r->error, DSTREAM_ERR_STATE, "the reader has callbacks");
+        return DSTREAM_NEXT_ERROR;
+    }
+    int64_t until = timeout_ms < 0 ? DS_NEVER : ds_loop_now(r->loop) + timeout_ms;
+    while (r->state == STATE_RUNNING) {
+        int64_t left = until == DS_NEVER ? -1 : until - ds_loop_now(r->loop);
+        if (until != DS_NEVER && left < 0)
+            left = 0;
+        if (dstream_loop_turn(r->loop, left) != DSTREAM_OK) {
+            ds_error_set(&r->error, DSTREAM_ERR_NOMEM, "no memory for the loop");
+            return DSTREAM_NEXT_ERROR;
+        }
+        if (r->state == STATE_RUNNING && until != DS_NEVER && ds_loop_update(r->loop) >= until)
+            return DSTREAM_NEXT_TIMEOUT;
+    }
+    return found(r, batch);
+}
+
+/* --- what is known ---------------------------------------------------------------------------- */
+
+const char *dstream_reader_offset(const dstream_reader *r)
+{
+    return ds_reader_offset(r->core);
+}
+
+const char *dstream_reader_content_type(const dstream_reader *r)
+{
+    return ds_reader_content_type(r->core);
+}
+
+const dstream_error *dstream_reader_error(const dstream_reader *r)
+{
+    return r->error.code != DSTREAM_OK ? &r->error : ds_reader_error(r->core);
+}
+
+enum ds_phase ds_client_phase(const dstream_reader *r)
+{
+    return ds_reader_phase(r->core);
+}
+
+uint64_t ds_client_skip(const dstream_reader *r)
+{
+    return ds_reader_skip(r->core);
+}
+
+void ds_client_set_witness(dstream_reader *r, const struct ds_witness *w)
+{
+    ds_reader_set_witness(r->core, w);
+}
