@@ -29,7 +29,8 @@ enum state {
 
 /* What one request has brought so far. Reset as a whole. */
 struct attempt {
-    int64_t due; /* its head; once that is there, its end */
+    int64_t due; /* the connection, then its head, then its end */
+    bool left;   /* bytes of it may have */
     bool head;
     bool too_long; /* a field over our limits */
     bool no_memory;
@@ -379,6 +380,21 @@ static void copy_field(struct ds_call *c, const struct ds_head *h, const char *n
     out[n] = '\0';
 }
 
+/* What a body of this size may take to be sent, milliseconds. */
+static int64_t upload_time(const struct ds_call *c)
+{
+    return (int64_t)(c->body_len / SLOWEST);
+}
+
+void ds_call_connected(struct ds_call *c, int64_t now)
+{
+    if (c->state != ST_UNDER_WAY || c->at.left)
+        return;
+    c->at.left = true;
+    if (!c->at.head)
+        c->at.due = now + c->limits.header + upload_time(c);
+}
+
 void ds_call_head(struct ds_call *c, const struct ds_head *head, int64_t now)
 {
     struct ds_call_result *r = &c->result;
@@ -430,10 +446,10 @@ void ds_call_end(struct ds_call *c, const struct ds_result *result)
     ds_error_set(&c->error, code, "%s%s%.300s", dstream_code_text(code), detail ? ": " : "",
                  detail ? detail : "");
     c->error.status = 0;
-    fail(c, ds_end_retryable(result->end), result->connected);
+    fail(c, ds_end_retryable(result->end), result->connected || c->at.left);
 }
 
-void ds_call_aborted(struct ds_call *c, bool left)
+void ds_call_aborted(struct ds_call *c)
 {
     if (c->state != ST_UNDER_WAY)
         return;
@@ -442,11 +458,12 @@ void ds_call_aborted(struct ds_call *c, bool left)
         return;
     }
     c->error.status = 0;
-    ds_error_set(&c->error, DSTREAM_ERR_TIMEOUT, "no answer came in time");
-    fail(c, true, left);
+    ds_error_set(&c->error, c->at.left ? DSTREAM_ERR_TIMEOUT : DSTREAM_ERR_CONNECT, "%s",
+                 c->at.left ? "no answer came in time" : "no connection came about in time");
+    fail(c, true, c->at.left);
 }
 
-void ds_call_cancel(struct ds_call *c, bool left)
+void ds_call_cancel(struct ds_call *c)
 {
     if (c->state == ST_DONE)
         return;
@@ -454,7 +471,7 @@ void ds_call_cancel(struct ds_call *c, bool left)
         answered(c);
     else if (c->state == ST_UNDER_WAY) {
         ds_error_set(&c->error, DSTREAM_ERR_CANCELLED, "stopped before an answer came");
-        fail(c, false, left);
+        fail(c, false, c->at.left);
     }
     if (c->state == ST_DONE)
         return;
@@ -463,12 +480,6 @@ void ds_call_cancel(struct ds_call *c, bool left)
 }
 
 /* --- steps ------------------------------------------------------------------------------------ */
-
-/* What a body of this size may take to be sent, milliseconds. */
-static int64_t upload_time(const struct ds_call *c)
-{
-    return (int64_t)(c->body_len / SLOWEST);
-}
 
 /* The one place that makes a request: everything of the last one is forgotten here. */
 static struct ds_call_step send(struct ds_call *c, int64_t now)
@@ -480,7 +491,8 @@ static struct ds_call_step send(struct ds_call *c, int64_t now)
     c->error.status = 0;
     c->error.offset[0] = '\0';
     c->at.retry_after = -1;
-    c->at.due = now + c->limits.header + upload_time(c);
+    /* Transport limits the time for connecting; this is in case that does not hold. */
+    c->at.due = now + c->limits.connect + c->limits.header;
     c->state = ST_UNDER_WAY;
     bool body = c->kind == DS_CALL_CREATE || c->kind == DS_CALL_APPEND || c->kind == DS_CALL_CLOSE;
     return (struct ds_call_step){

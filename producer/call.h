@@ -83,17 +83,20 @@ enum dstream_code ds_call_new(struct ds_call **out, const struct ds_call_config 
 void ds_call_free(struct ds_call *c);
 
 struct ds_call_step ds_call_step(struct ds_call *c, int64_t now, uint64_t random);
+/* A connection stands: from now on bytes of the request may have left, and time is counted for the
+ * answer. */
+void ds_call_connected(struct ds_call *c, int64_t now);
 /* The answer to the request under way. */
 void ds_call_head(struct ds_call *c, const struct ds_head *head, int64_t now);
 void ds_call_body(struct ds_call *c, const char *p, size_t n);
 void ds_call_end(struct ds_call *c, const struct ds_result *result);
-/* The request was cancelled after ABORT; `left` says that bytes of it may have left for the server.
+/* The request was cancelled after ABORT. */
+void ds_call_aborted(struct ds_call *c);
+/* The caller gives up, having cancelled what was under way. The call is done: by the answer where
+ * its head had come, else as ERR_CANCELLED, or ERR_OUTCOME_UNKNOWN for an append that may be
+ * stored.
  */
-void ds_call_aborted(struct ds_call *c, bool left);
-/* The caller gives up, having cancelled what was under way (`left` as above). The call is done: by
- * the answer where its head had come, else as ERR_CANCELLED, or ERR_OUTCOME_UNKNOWN for an append
- * that may be stored. */
-void ds_call_cancel(struct ds_call *c, bool left);
+void ds_call_cancel(struct ds_call *c);
 
 const struct ds_call_result *ds_call_result(const struct ds_call *c);
 /* How it ended, or why it is tried again. */

@@ -70,9 +70,6 @@ struct ds_transfer *ds_transfer_start(struct ds_session *s, const struct ds_requ
                                       const struct ds_transfer_ops *ops, void *ctx);
 /* Goes on after a body callback returned false. */
 void ds_transfer_resume(struct ds_transfer *x);
-/* Whether bytes of the request may have left for the server so far, as ds_result has it at the end:
- * for who is about to cancel it. */
-bool ds_transfer_left(const struct ds_transfer *x);
 /* Closes its connection unless it can be kept, and frees it. Calls nothing back and does not wait
  * for a resolver. Not from inside its own callbacks. */
 void ds_transfer_cancel(struct ds_transfer *x);

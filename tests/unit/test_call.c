@@ -120,6 +120,8 @@ static void give(struct life *l, const struct ending *e)
 {
     if (e->status != 0)
         give_head(l, e);
+    if (e->silent && e->left)
+        ds_call_connected(l->call, l->now);
     if (e->silent) {
         struct ds_call_step s = ds_call_step(l->call, l->now, 0);
         cr_assert_eq(s.kind, DS_CALL_STEP_WAIT);
@@ -127,7 +129,7 @@ static void give(struct life *l, const struct ending *e)
         cr_assert_eq(ds_call_step(l->call, l->now - 1, 0).kind, DS_CALL_STEP_WAIT);
         cr_assert_eq(ds_call_step(l->call, l->now, 0).kind, DS_CALL_STEP_ABORT);
         l->aborts++;
-        ds_call_aborted(l->call, e->left);
+        ds_call_aborted(l->call);
         return;
     }
     struct ds_result r = {.end = e->end, .connected = e->left};
@@ -294,7 +296,8 @@ static const struct rule rules[] = {
     {{.end = DS_END_NOMEM}, DSTREAM_ERR_NOMEM, FINAL, FINAL},
     {{.end = DS_END_NOMEM, .left = true}, DSTREAM_ERR_NOMEM, UNKNOWN, FINAL},
     {{.end = DS_END_COMPLETE, .left = true}, DSTREAM_ERR_PROTOCOL, UNKNOWN, FINAL},
-    {{.silent = true}, DSTREAM_ERR_TIMEOUT, AGAIN, AGAIN},
+    /* Certain, but when it is known the time is over. */
+    {{.silent = true}, DSTREAM_ERR_CONNECT, FINAL, FINAL},
     {{.silent = true, .left = true}, DSTREAM_ERR_TIMEOUT, UNKNOWN, AGAIN},
 };
 
@@ -454,6 +457,10 @@ Test(call, a_large_body_has_time_to_be_sent)
     begin(&l, &c);
     cr_assert(to_request(&l));
     struct ds_call_step s = ds_call_step(l.call, l.now, 0);
+    cr_expect_eq(s.until - l.now, 20000);
+    l.now += 7000; /* what connecting took is not taken from it */
+    ds_call_connected(l.call, l.now);
+    s = ds_call_step(l.call, l.now, 0);
     cr_expect_eq(s.until - l.now, 10000 + (1 << 20) / 32);
     ds_call_free(l.call);
 }
@@ -490,7 +497,7 @@ Test(call, an_endless_body_is_cut_off)
         pieces++;
     }
     cr_expect_eq(pieces, 17);
-    ds_call_aborted(l.call, true);
+    ds_call_aborted(l.call);
     cr_expect_not(to_request(&l));
     cr_expect_eq(ds_call_error(l.call)->code, DSTREAM_ERR_AUTH);
     cr_expect_lt(strlen(ds_call_error(l.call)->message), 300);
@@ -705,7 +712,7 @@ Test(call, cancelling_says_whether_it_may_be_stored)
     for (size_t k = 0; k < COUNT(kinds); k++) {
         struct ds_call_config c = config_of(kinds[k]);
         begin(&l, &c);
-        ds_call_cancel(l.call, true); /* before any request */
+        ds_call_cancel(l.call); /* before any request */
         cr_expect_eq(ds_call_error(l.call)->code, DSTREAM_ERR_CANCELLED);
         cr_expect_not(ds_call_result(l.call)->ambiguous);
         cr_expect_not(to_request(&l));
@@ -714,7 +721,9 @@ Test(call, cancelling_says_whether_it_may_be_stored)
         for (int left = 0; left < 2; left++) {
             begin(&l, &c);
             cr_assert(to_request(&l));
-            ds_call_cancel(l.call, left != 0);
+            if (left)
+                ds_call_connected(l.call, l.now);
+            ds_call_cancel(l.call);
             bool unknown = left && kinds[k] == DS_CALL_APPEND;
             cr_expect_eq(ds_call_error(l.call)->code,
                          unknown ? DSTREAM_ERR_OUTCOME_UNKNOWN : DSTREAM_ERR_CANCELLED);
@@ -726,9 +735,9 @@ Test(call, cancelling_says_whether_it_may_be_stored)
         begin(&l, &c); /* with a head that says it all */
         cr_assert(to_request(&l));
         give_head(&l, &good);
-        ds_call_cancel(l.call, true);
+        ds_call_cancel(l.call);
         cr_expect_eq(ds_call_error(l.call)->code, DSTREAM_OK);
-        ds_call_cancel(l.call, true);
+        ds_call_cancel(l.call);
         cr_expect_eq(ds_call_error(l.call)->code, DSTREAM_OK);
         ds_call_free(l.call);
 
@@ -736,7 +745,7 @@ Test(call, cancelling_says_whether_it_may_be_stored)
         cr_assert(to_request(&l));
         give(&l, &(struct ending){.status = 429});
         cr_expect_eq(ds_call_step(l.call, l.now, 0).kind, DS_CALL_STEP_NOTICE);
-        ds_call_cancel(l.call, false);
+        ds_call_cancel(l.call);
         cr_expect_eq(ds_call_error(l.call)->code, DSTREAM_ERR_CANCELLED);
         cr_expect_not(ds_call_result(l.call)->ambiguous);
         ds_call_free(l.call);
