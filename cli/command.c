@@ -233,6 +233,8 @@ static int run(struct ds_cli *c)
         return ds_cmd_state(c);
     case DS_CMD_HELP:
         return ds_cmd_help(c);
+    case DS_CMD_SERVE:
+        return ds_cmd_serve(c);
     default:
         return ds_cli_usage(c, "this command is not part of this build");
     }

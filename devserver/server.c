@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "devserver/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <microhttpd.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "devserver/api.h"
+#include "devserver/listen.h"
+#include "devserver/sse.h"
+
+#ifndef POLLRDHUP
+#define POLLRDHUP 0 /* a client that hung up is then noticed when something is written to it */
+#endif
+
+#define MIB        ((size_t)1024 * 1024)
+#define STORE_MAX  (4096 * MIB) /* bytes of all streams */
+#define BODY_MAX   (256 * MIB)  /* of one request */
+#define BODIES_MAX (1024 * MIB) /* of all requests under way */
+#define PAGE_MAX   (1024 * MIB)
+#define HEAD_MAX   (64 * 1024) /* of one request; the library's memory for a connection */
+#define CLIENTS    10000
+#define SPARE      32  /* descriptors that are no client's */
+#define IDLE       300 /* s without a byte, of a connection that is not ours to keep waiting */
+
+/* One request of a connection. */
+struct request {
+    struct ds_server *server;
+    struct MHD_Connection *connection;
+    struct ds_target target;
+    int bad_target; /* the status that the target deserves; 0: none */
+    bool begun, waited, gone;
+    struct ds_buf body;
+    size_t dropped; /* bytes of a body that is over its bound */
+    struct ds_reply reply;
+    bool has_reply;
+    struct ds_feed feed;
+    bool has_feed;
+    /* While suspended: */
+    bool suspended;
+    int fd;
+    int64_t due;
+    struct request *prev, *next;
+};
+
+struct ds_server {
+    struct MHD_Daemon *daemon;
+    struct ds_api api;
+    struct ds_place place;
+    int64_t sse_time, poll_time;
+    size_t bodies; /* bytes of all requests' bodies */
+    struct request *waiting;
+    size_t nwaiting;
+    struct pollfd *fds;
+    size_t fds_cap;
+    bool stopping;
+};
+
+static int64_t clock_ms(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int64_t now_ms(void)
+{
+    return clock_ms(CLOCK_MONOTONIC);
+}
+
+static int64_t wall_ms(void)
+{
+    return clock_ms(CLOCK_REALTIME);
+}
+
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+/* Puts the request to sleep until something happens to `stream`, or until `due`. */
+static void suspend(struct request *q, const struct ds_stream *stream, int64_t due)
+{
+    struct ds_server *s = q->server;
+    int64_t expiry = ds_stream_expiry(stream);
+    if (expiry != DS_NEVER) {
+        int64_t left = expiry - wall_ms();
+        int64_t at = now_ms() + (left > 0 ? left : 0);
+        due = at < due ? at : due;
+    }
+    q->due = due;
+    q->fd = MHD_get_connection_info(q->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    q->suspended = true;
+    q->prev = NULL;
+    q->next = s->waiting;
+    if (q->next)
+        q->next->prev = q;
+    s->waiting = q;
+    s->nwaiting++;
+    MHD_suspend_connection(q->connection);
+}
+
+static void resume(struct request *q)
+{
+    struct ds_server *s = q->server;
+    if (q->prev)
+        q->prev->next = q->next;
+    else
+        s->waiting = q->next;
+    if (q->next)
+        q->next->prev = q->prev;
+    s->nwaiting--;
+    q->suspended = false;
+    MHD_resume_connection(q->connection);
+}
+
+static void on_changed(void *ctx, struct ds_stream *stream)
+{
+    struct ds_server *s = ctx;
+    for (struct request *q = s->waiting, *next; q; q = next) {
+        next = q->next;
+        if ((q->has_feed ? q->feed.stream : q->reply.stream) == stream)
+            resume(q);
+    }
+}
+
+/* --- answering -------------------------------------------------------------------------------- */
+
+/* What is answered from a stream outlives the request's own data. */
+struct answer {
+    struct ds_stream *stream;
+    size_t start, end;
+};
+
+/* A page as it is sent: its bytes, for JSON between brackets and without the last comma. */
+static ssize_t read_page(void *ctx, uint64_t at, char *to, size_t size)
+{
+    const struct answer *a = ctx;
+    size_t n = 0, pos = a->start + (size_t)at;
+    bool json = a->stream->json;
+    if (json && at == 0 && size > 0)
+        to[n++] = '[';
+    if (json && at > 0)
+        pos--;
+    size_t end = a->end - (json && a->end > a->start);
+    size_t take = end > pos ? end - pos : 0;
+    take = take > size - n ? size - n : take;
+    if (take > 0)
+        memcpy(to + n, a->stream->data.bytes.data + pos, take);
+    n += take;
+    if (json && n < size && pos + take >= end)
+        to[n++] = ']';
+    return n > 0 ? (ssize_t)n : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+static void free_answer(void *ctx)
+{
+    struct answer *a = ctx;
+    ds_stream_release(a->stream);
+    ds_free(a);
+}
+
+static struct MHD_Response *page_response(const struct ds_reply *r)
+{
+    struct answer *a = ds_malloc(sizeof *a);
+    if (!a)
+        return NULL;
+    *a = (struct answer){ds_stream_hold(r->stream), r->start, r->end};
+    size_t n = r->end - r->start;
+    /* The brackets, and the comma that is left out. */
+    if (r->stream->json)
+        n += n > 0 ? 1 : 2;
+    struct MHD_Response *m =
+        MHD_create_response_from_callback(n, 64 * 1024, read_page, a, free_answer);
+    if (!m)
+        free_answer(a);
+    return m;
+}
+
+static ssize_t read_events(void *ctx, uint64_t at, char *to, size_t size)
+{
+    struct request *q = ctx;
+    size_t n = 0;
+    (void)at;
+    if (q->gone)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (q->server->stopping)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    switch (ds_feed_take(&q->feed, to, size, &n, now_ms(), wall_ms())) {
+    case DS_FEED_BYTES:
+        return (ssize_t)n;
+    case DS_FEED_WAIT:
+        suspend(q, q->feed.stream, ds_feed_due(&q->feed));
+        return 0;
+    case DS_FEED_END:
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    default:
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+}
+
+static struct MHD_Response *events_response(struct request *q)
+{
+    struct ds_server *s = q->server;
+    int64_t now = now_ms();
+    ds_feed_init(&q->feed, ds_stream_hold(q->reply.stream), q->reply.start, s->api.page,
+                 q->reply.cursor, now, now + s->sse_time);
+    q->has_feed = true;
+    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16 * 1024, read_events, q, NULL);
+}
+
+/* No body, and no word on its length: that of a HEAD's would be the GET's. */
+static ssize_t read_nothing(void *ctx, uint64_t at, char *to, size_t size)
+{
+    (void)ctx, (void)at, (void)to, (void)size;
+    return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+static struct MHD_Response *response_for(struct request *q, bool head)
+{
+    const struct ds_reply *r = &q->reply;
+    if (r->kind == DS_REPLY_EVENTS)
+        return events_response(q);
+    if (r->kind == DS_REPLY_PAGE)
+        return page_response(r);
+    if (head)
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, read_nothing, NULL, NULL);
+    return MHD_create_response_from_buffer(strlen(r->text), (void *)(uintptr_t)r->text,
+                                           MHD_RESPMEM_PERSISTENT);
+}
+
+static bool add_fields(struct MHD_Response *m, const struct ds_buf *fields)
+{
+    const char *p = fields->data, *end = p + fields->len;
+    while (p < end) {
+        const char *value = p + strlen(p) + 1;
+        if (MHD_add_response_header(m, p, value) != MHD_YES)
+            return false;
+        p = value + strlen(value) + 1;
+    }
+    return true;
+}
+
+static enum MHD_Result send_reply(struct request *q, bool head)
+{
+    struct MHD_Response *m = q->reply.failed ? NULL : response_for(q, head);
+    if (!m)
+        return MHD_NO;
+    enum MHD_Result rc = MHD_NO;
+    if (add_fields(m, &q->reply.fields))
+        rc = MHD_queue_response(q->connection, (unsigned)q->reply.status, m);
+    MHD_destroy_response(m);
+    return rc;
+}
+
+static enum MHD_Result send_error(struct request *q, int status, const char *text)
+{
+    ds_reply_error(&q->reply, status, text);
+    q->has_reply = true;
+    return send_reply(q, false);
+}
+
+static const char *get_header(void *ctx, const char *name)
+{
+    struct request *q = ctx;
+    return MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, name);
+}
+
+static enum MHD_Result answer(struct request *q, const char *method)
+{
+    struct ds_server *s = q->server;
+    struct ds_call call = {.method = method,
+                           .target = &q->target,
+                           .header = get_header,
+                           .ctx = q,
+                           .base = s->place.url,
+                           .body = q->body.data,
+                           .body_len = q->body.len,
+                           .now = wall_ms()};
+    if (q->gone)
+        return MHD_NO;
+    if (q->waited)
+        ds_api_resume(&s->api, &call, &q->reply);
+    else
+        ds_api_answer(&s->api, &call, &q->reply);
+    q->has_reply = true;
+    if (q->reply.kind != DS_REPLY_WAIT)
+        return send_reply(q, strcmp(method, "HEAD") == 0);
+    q->waited = true;
+    suspend(q, q->reply.stream, now_ms() + s->poll_time);
+    return MHD_YES;
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+static void *on_uri(void *ctx, const char *uri, struct MHD_Connection *connection)
+{
+    struct ds_server *s = ctx;
+    struct request *q = ds_calloc(1, sizeof *q);
+    if (!q)
+        return NULL;
+    q->server = s;
+    q->connection = connection;
+    ds_buf_init(&q->body, BODY_MAX);
+    enum dstream_code rc = ds_target_parse(&q->target, uri);
+    q->bad_target = rc == DSTREAM_OK          ? 0
+                    : rc == DSTREAM_ERR_LIMIT ? 414
+                    : rc == DSTREAM_ERR_PARSE ? 400
+                                              : 500;
+    return q;
+}
+
+/* Whether the request announces a body over the bound. */
+static bool announces_too_much(struct request *q)
+{
+    const char *length = get_header(q, "Content-Length");
+    uint64_t n;
+    return length && (!ds_parse_u64(length, UINT64_MAX, &n) || n > BODY_MAX);
+}
+
+/* A body over a bound is read on and dropped, so that the client comes to read the answer; but not
+ * for ever. */
+static enum MHD_Result take_body(struct request *q, const char *p, size_t n)
+{
+    struct ds_server *s = q->server;
+    if (q->dropped == 0 && n <= BODIES_MAX - s->bodies &&
+        ds_buf_add(&q->body, p, n) == DSTREAM_OK) {
+        s->bodies += n;
+        return MHD_YES;
+    }
+    q->dropped += n;
+    return q->dropped > BODY_MAX ? MHD_NO : MHD_YES;
+}
+
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *size, void **context)
+{
+    struct request *q = *context;
+    (void)ctx, (void)connection, (void)url, (void)version;
+    if (!q)
+        return MHD_NO;
+    if (!q->begun) {
+        q->begun = true;
+        if (q->bad_target)
+            return send_error(q, q->bad_target, "The request's target is not usable");
+        if (announces_too_much(q))
+            return send_error(q, 413, "The body is too large");
+        return MHD_YES;
+    }
+    if (*size > 0) {
+        enum MHD_Result rc = take_body(q, data, *size);
+        *size = 0;
+        return rc;
+    }
+    if (q->dropped > 0)
+        return send_error(q, 413, "The body is too large");
+    return answer(q, method);
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode why)
+{
+    struct request *q = *context;
+    (void)ctx, (void)connection, (void)why;
+    if (!q)
+        return;
+    q->server->bodies -= q->body.len;
+    if (q->has_feed)
+        ds_feed_free(&q->feed);
+    if (q->has_reply)
+        ds_reply_free(&q->reply);
+    ds_buf_free(&q->body);
+    ds_target_free(&q->target);
+    ds_free(q);
+    *context = NULL;
+}
+
+/* Texts are decoded where they are used. */
+static size_t keep_escapes(void *ctx, struct MHD_Connection *connection, char *text)
+{
+    (void)ctx, (void)connection;
+    return strlen(text);
+}
+
+/* --- the loop --------------------------------------------------------------------------------- */
+
+static int64_t next_due(const struct ds_server *s, int64_t now)
+{
+    unsigned long long ms;
+    int64_t due = DS_NEVER;
+    if (MHD_get_timeout(s->daemon, &ms) == MHD_YES)
+        due = now + (ms < INT32_MAX ? (int64_t)ms : INT32_MAX);
+    for (const struct request *q = s->waiting; q; q = q->next)
+        due = q->due < due ? q->due : due;
+    return due;
+}
+
+/* The library's descriptor, then those of the clients that wait: the library does not watch them.
+ * Returns how many there are; without memory the clients' are left out. */
+static size_t gather(struct ds_server *s, struct pollfd *own)
+{
+    size_t n = 0;
+    *own = (struct pollfd){.fd = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
+                           .events = POLLIN};
+    if (s->nwaiting + 1 > s->fds_cap) {
+        size_t cap = 2 * s->nwaiting + 16;
+        struct pollfd *p = ds_realloc(s->fds, cap * sizeof *p);
+        if (p) {
+            s->fds = p;
+            s->fds_cap = cap;
+        }
+    }
+    if (s->nwaiting + 1 > s->fds_cap)
+        return 0;
+    s->fds[n++] = *own;
+    for (struct request *q = s->waiting; q; q = q->next)
+        s->fds[n++] = (struct pollfd){.fd = q->fd, .events = POLLRDHUP};
+    return n;
+}
+
+/* Wakes those whose client has gone and those whose time has come. `n` descriptors were watched. */
+static void wake(struct ds_server *s, size_t n)
+{
+    int64_t now = now_ms();
+    size_t i = 1;
+    for (struct request *q = s->waiting, *next; q; q = next, i++) {
+        next = q->next;
+        q->gone = i < n && s->fds[i].revents != 0;
+        if (q->gone || q->due <= now)
+            resume(q);
+    }
+}
+
+static enum dstream_code turn(struct ds_server *s, const sigset_t *signals,
+                              struct dstream_error *err)
+{
+    struct pollfd own;
+    size_t n = gather(s, &own);
+    int64_t now = now_ms(), due = next_due(s, now), left = due > now ? due - now : 0;
+    struct timespec wait = {.tv_sec = (time_t)(left / 1000), .tv_nsec = left % 1000 * 1000000};
+    int got = ppoll(n > 0 ? s->fds : &own, n > 0 ? n : 1, due == DS_NEVER ? NULL : &wait, signals);
+    if (got < 0 && errno != EINTR)
+        return ds_error_set(err, DSTREAM_ERR_IO, "cannot wait for clients: %s", strerror(errno));
+    wake(s, got > 0 ? n : 0);
+    if (MHD_run(s->daemon) != MHD_YES)
+        return ds_error_set(err, DSTREAM_ERR_IO, "the HTTP server has failed");
+    return DSTREAM_OK;
+}
+
+enum dstream_code ds_server_run(struct ds_server *s, const sigset_t *signals, bool (*ending)(void),
+                                struct dstream_error *err)
+{
+    enum dstream_code rc = DSTREAM_OK;
+    while (rc == DSTREAM_OK && !ending())
+        rc = turn(s, signals, err);
+    return rc;
+}
+
+/* --- beginning and ending --------------------------------------------------------------------- */
+
+/* A client more than there are descriptors would make the library fail to accept, again and again.
+ */
+static unsigned clients(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur == RLIM_INFINITY ||
+        l.rlim_cur >= CLIENTS + SPARE)
+        return CLIENTS;
+    return l.rlim_cur > 2 * SPARE ? (unsigned)l.rlim_cur - SPARE : SPARE;
+}
+
+static enum dstream_code start(struct ds_server *s, int fd, struct dstream_error *err)
+{
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK, on_uri, s,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes,
+        NULL, MHD_OPTION_CONNECTION_LIMIT, clients(), MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_END);
+    if (s->daemon)
+        return DSTREAM_OK;
+    close(fd);
+    return ds_error_set(err, DSTREAM_ERR_IO, "cannot start the HTTP server");
+}
+
+static void seed(struct ds_api *api)
+{
+    api->boot = (uint64_t)wall_ms() << 16 ^ (uint64_t)getpid();
+    api->random = api->boot * UINT64_C(0x9E3779B97F4A7C15) | 1;
+}
+
+enum dstream_code ds_server_new(struct ds_server **out, const struct ds_server_options *o,
+                                struct dstream_error *err)
+{
+    int fd;
+    struct ds_server *s = ds_calloc(1, sizeof *s);
+    if (!s)
+        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory");
+    uint64_t page = o->page_size > 0 ? o->page_size : MIB;
+    s->api.page = page < PAGE_MAX ? (size_t)page : PAGE_MAX;
+    s->sse_time = o->sse_time >= 0 ? o->sse_time : 60000;
+    s->poll_time = o->poll_time >= 0 ? o->poll_time : 30000;
+    seed(&s->api);
+    s->api.store = ds_store_new(STORE_MAX, on_changed, s);
+    enum dstream_code rc = s->api.store ? ds_place_listen(&s->place, o->listen, &fd, err)
+                                        : ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory");
+    if (rc == DSTREAM_OK)
+        rc = start(s, fd, err);
+    if (rc != DSTREAM_OK) {
+        ds_server_free(s);
+        return rc;
+    }
+    *out = s;
+    return DSTREAM_OK;
+}
+
+/* The library aborts where connections are suspended when it stops; and those that are woken get
+ * their turn to end properly. */
+static void stop(struct ds_server *s)
+{
+    s->stopping = true;
+    while (s->waiting)
+        resume(s->waiting);
+    MHD_run(s->daemon);
+    while (s->waiting) /* a request that came with the last turn */
+        resume(s->waiting);
+    MHD_stop_daemon(s->daemon);
+}
+
+void ds_server_free(struct ds_server *s)
+{
+    if (!s)
+        return;
+    if (s->daemon)
+        stop(s);
+    ds_store_free(s->api.store);
+    ds_free(s->fds);
+    ds_free(s);
+}
+
+const char *ds_server_url(const struct ds_server *s)
+{
+    return s->place.url;
+}
+
+bool ds_server_is_public(const struct ds_server *s)
+{
+    return s->place.is_public;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP server of streams in memory: one thread, which is the caller's. */
+#ifndef DS_DEVSERVER_SERVER_H
+#define DS_DEVSERVER_SERVER_H
+
+#include <signal.h>
+
+#include "base/error.h"
+
+struct ds_server_options {
+    const char *listen; /* "HOST:PORT", "[ADDRESS]:PORT"; port 0: any that is free */
+    uint64_t page_size; /* bytes of an answer; 0: 1 MiB */
+    int64_t sse_time;   /* ms that an SSE connection lasts; -1: 60 s */
+    int64_t poll_time;  /* ms that a long-poll is held; -1: 30 s */
+};
+
+struct ds_server;
+
+/* Listens. ERR_ARGUMENT for an address that is none, ERR_CONNECT where it cannot be listened on,
+ * ERR_NOMEM; *err says what. */
+enum dstream_code ds_server_new(struct ds_server **out, const struct ds_server_options *o,
+                                struct dstream_error *err);
+void ds_server_free(struct ds_server *s);
+/* "http://HOST:PORT", valid as long as the server. */
+const char *ds_server_url(const struct ds_server *s);
+/* Whether others than this machine can reach it. */
+bool ds_server_is_public(const struct ds_server *s);
+/* Serves until `ending` says true, which is asked after each wait. `signals` is the mask while it
+ * waits: what sets the flag that `ending` looks at is blocked outside of it. */
+enum dstream_code ds_server_run(struct ds_server *s, const sigset_t *signals, bool (*ending)(void),
+                                struct dstream_error *err);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "devserver/sse.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/http.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "decode/base64.h"
+#include "devserver/api.h"
+
+/* Bytes of the stream that are printed at once: a multiple of three, so that the base64 of an
+ * event's slices is that of the event. */
+#define SLICE ((size_t)12 * 1024)
+/* A slice of line breaks alone, which print as seven bytes each, and what stands around it. */
+#define OUT_MAX (SLICE * 8 + 1024)
+
+void ds_feed_init(struct ds_feed *f, struct ds_stream *s, size_t pos, size_t page, uint64_t cursor,
+                  int64_t now, int64_t ends_at)
+{
+    *f = (struct ds_feed){.stream = s,
+                          .pos = pos,
+                          .told_pos = pos,
+                          .page = page,
+                          .base64 = !s->json && !ds_type_is_text(s->type),
+                          .cursor = cursor,
+                          .told_at = now,
+                          .ends_at = ends_at};
+    ds_buf_init(&f->out, OUT_MAX);
+}
+
+void ds_feed_free(struct ds_feed *f)
+{
+    ds_buf_free(&f->out);
+    ds_stream_release(f->stream);
+    f->stream = NULL;
+}
+
+/* --- where text may be cut -------------------------------------------------------------------- */
+
+/* How many of the `n` bytes to take so that no character and no CR LF is cut in two; `more` bytes
+ * follow them. What is no UTF-8 is cut anywhere. Never 0 where n is 4 or more. */
+static size_t whole_text(const char *p, size_t n, size_t more)
+{
+    if (more == 0)
+        return n;
+    size_t back = 0;
+    while (back < 3 && back < n && ((unsigned char)p[n - 1 - back] & 0xC0) == 0x80)
+        back++;
+    struct ds_utf8 u = {0};
+    if (back < n && ds_utf8_feed(&u, p + n - 1 - back, back + 1) && !ds_utf8_whole(&u))
+        n -= back + 1;
+    else if (n > 1 && p[n - 1] == '\r' && p[n] == '\n')
+        n--;
+    return n;
+}
+
+static size_t event_end(const struct ds_feed *f)
+{
+    const struct ds_stream *s = f->stream;
+    /* At least one character fits into an event. */
+    size_t end = ds_stream_page(s, f->pos, f->page < 4 && !s->json && !f->base64 ? 4 : f->page);
+    if (s->json || f->base64)
+        return end;
+    return f->pos + whole_text(s->data.bytes.data + f->pos, end - f->pos, ds_stream_tail(s) - end);
+}
+
+/* --- printing --------------------------------------------------------------------------------- */
+
+/* Text as lines of data. CR, LF and CR LF all end a line: the receiver sees LF. */
+static enum dstream_code print_text(struct ds_feed *f, const char *p, size_t n)
+{
+    enum dstream_code rc = DSTREAM_OK;
+    size_t line = 0;
+    for (size_t i = 0; i < n && rc == DSTREAM_OK; i++) {
+        if (p[i] != '\n' && p[i] != '\r') {
+            f->after_cr = false;
+            continue;
+        }
+        if (p[i] == '\n' && f->after_cr) {
+            f->after_cr = false;
+            line = i + 1;
+            continue;
+        }
+        rc = ds_utf8_replace(&f->out, p + line, i - line);
+        if (rc == DSTREAM_OK)
+            rc = ds_buf_adds(&f->out, "\ndata: ");
+        f->after_cr = p[i] == '\r';
+        line = i + 1;
+    }
+    return rc == DSTREAM_OK ? ds_utf8_replace(&f->out, p + line, n - line) : rc;
+}
+
+static enum dstream_code begin_event(struct ds_feed *f)
+{
+    f->in_event = true;
+    f->after_cr = false;
+    f->event_end = event_end(f);
+    return ds_buf_adds(&f->out, f->stream->json ? "event: data\ndata: [" : "event: data\ndata: ");
+}
+
+/* The next slice of the event under way, and its end behind the last one. */
+static enum dstream_code print_slice(struct ds_feed *f)
+{
+    const char *p = f->stream->data.bytes.data + f->pos;
+    size_t left = f->event_end - f->pos, n = left > SLICE ? SLICE : left;
+    enum dstream_code rc;
+    if (f->base64) {
+        rc = ds_base64_encode(&f->out, p, n);
+    } else {
+        n = whole_text(p, n, left - n);
+        /* The comma behind the last message of an array is not printed. */
+        rc = print_text(f, p, n - (f->stream->json && n == left));
+    }
+    f->pos += n;
+    if (rc != DSTREAM_OK || f->pos < f->event_end)
+        return rc;
+    f->in_event = false;
+    return ds_buf_adds(&f->out, f->stream->json ? "]\n\n" : "\n\n");
+}
+
+static enum dstream_code print_control(struct ds_feed *f, int64_t now, int64_t wall)
+{
+    char next[DS_OFFSET_SIZE];
+    bool tail = f->pos == ds_stream_tail(f->stream);
+    uint64_t cursor = ds_cursor(wall, NULL, NULL);
+    ds_offset_print(f->pos, next);
+    ds_stream_touch(f->stream, wall);
+    f->cursor = cursor > f->cursor ? cursor : f->cursor;
+    f->told = true;
+    f->told_at = now;
+    f->told_pos = f->pos;
+    f->told_end = tail && f->stream->closed;
+    if (f->told_end)
+        return ds_buf_addf(&f->out,
+                           "event: control\ndata: {\"streamNextOffset\":\"%s\",\"upToDate\":true,"
+                           "\"streamClosed\":true}\n\n",
+                           next);
+    return ds_buf_addf(&f->out,
+                       "event: control\ndata: {\"streamNextOffset\":\"%s\",\"streamCursor\":"
+                       "\"%" PRIu64 "\"%s}\n\n",
+                       next, f->cursor, tail ? ",\"upToDate\":true" : "");
+}
+
+/* A connection whose time is up has said at least where it stands. */
+static bool over(const struct ds_feed *f, int64_t now, int64_t wall)
+{
+    return f->told_end || f->stream->gone || ds_stream_expired(f->stream, wall) ||
+           (f->told && now >= f->ends_at);
+}
+
+/* Prints what comes next. BYTES: there is something, or it was not for this time. */
+static enum ds_feed_result print_next(struct ds_feed *f, int64_t now, int64_t wall)
+{
+    enum dstream_code rc;
+    size_t tail = ds_stream_tail(f->stream);
+    bool at_tail = f->pos == tail;
+    /* What the last control event did not say: a page behind it; where we are; the end. */
+    bool due = f->told_pos != f->pos || (at_tail && !f->told) ||
+               (at_tail && f->stream->closed && !f->told_end);
+    if (f->in_event)
+        rc = print_slice(f);
+    else if (due)
+        rc = print_control(f, now, wall);
+    else if (over(f, now, wall))
+        return DS_FEED_END;
+    else if (!at_tail)
+        rc = begin_event(f);
+    else if (now - f->told_at >= DS_KEEP_ALIVE)
+        rc = print_control(f, now, wall);
+    else
+        return DS_FEED_WAIT;
+    return rc == DSTREAM_OK ? DS_FEED_BYTES : DS_FEED_FAILED;
+}
+
+enum ds_feed_result ds_feed_take(struct ds_feed *f, char *to, size_t size, size_t *len, int64_t now,
+                                 int64_t wall)
+{
+    while (f->out_at == f->out.len) {
+        ds_buf_reset(&f->out, OUT_MAX);
+        f->out_at = 0;
+        enum ds_feed_result r = print_next(f, now, wall);
+        if (r == DS_FEED_WAIT)
+            ds_buf_reset(&f->out, 0);
+        if (r != DS_FEED_BYTES)
+            return r;
+    }
+    *len = f->out.len - f->out_at < size ? f->out.len - f->out_at : size;
+    memcpy(to, f->out.data + f->out_at, *len);
+    f->out_at += *len;
+    return DS_FEED_BYTES;
+}
+
+int64_t ds_feed_due(const struct ds_feed *f)
+{
+    int64_t alive = f->told_at + DS_KEEP_ALIVE;
+    return f->ends_at < alive ? f->ends_at : alive;
+}

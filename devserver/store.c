@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "devserver/store.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/http.h"
+#include "base/limits.h"
+#include "decode/jsoncut.h"
+
+#define TYPE_MAX 256 /* bytes of a media type that are compared */
+
+struct ds_store {
+    struct ds_stream **slots; /* a power of two of lists */
+    size_t nslots, count;
+    size_t used, max; /* bytes of all streams */
+    uint64_t last_id;
+    ds_stream_changed changed;
+    void *ctx;
+};
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+static size_t hash(const char *path)
+{
+    uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    for (; *path; path++)
+        h = (h ^ (unsigned char)*path) * UINT64_C(0x100000001b3);
+    return (size_t)(h ^ h >> 32);
+}
+
+static struct ds_stream **slot(const struct ds_store *st, const char *path)
+{
+    struct ds_stream **p = &st->slots[hash(path) & (st->nslots - 1)];
+    while (*p && strcmp((*p)->path, path) != 0)
+        p = &(*p)->next;
+    return p;
+}
+
+/* A table that could not grow is slower, and works. */
+static void grow(struct ds_store *st)
+{
+    struct ds_store bigger = *st;
+    bigger.nslots *= 2;
+    bigger.slots = ds_calloc(bigger.nslots, sizeof(struct ds_stream *));
+    if (!bigger.slots)
+        return;
+    for (size_t i = 0; i < st->nslots; i++) {
+        struct ds_stream *s = st->slots[i];
+        while (s) {
+            struct ds_stream *next = s->next;
+            struct ds_stream **at = slot(&bigger, s->path);
+            s->next = NULL;
+            *at = s;
+            s = next;
+        }
+    }
+    ds_free(st->slots);
+    *st = bigger;
+}
+
+struct ds_store *ds_store_new(size_t max, ds_stream_changed changed, void *ctx)
+{
+    struct ds_store *st = ds_calloc(1, sizeof *st);
+    if (!st)
+        return NULL;
+    *st = (struct ds_store){.nslots = 64, .max = max, .changed = changed, .ctx = ctx};
+    st->slots = ds_calloc(st->nslots, sizeof(struct ds_stream *));
+    if (!st->slots) {
+        ds_free(st);
+        return NULL;
+    }
+    return st;
+}
+
+void ds_store_free(struct ds_store *st)
+{
+    for (size_t i = 0; st && i < st->nslots; i++) {
+        struct ds_stream *s = st->slots[i];
+        while (s) {
+            struct ds_stream *next = s->next;
+            s->gone = true;
+            ds_stream_release(s);
+            s = next;
+        }
+    }
+    if (st)
+        ds_free(st->slots);
+    ds_free(st);
+}
+
+/* --- one stream ------------------------------------------------------------------------------- */
+
+struct ds_stream *ds_stream_hold(struct ds_stream *s)
+{
+    s->refs++;
+    return s;
+}
+
+void ds_stream_release(struct ds_stream *s)
+{
+    if (!s || --s->refs > 0)
+        return;
+    ds_free(s->path);
+    ds_free(s->type);
+    ds_free(s->expires);
+    ds_free(s->seq);
+    ds_items_free(&s->data);
+    ds_free(s);
+}
+
+/* What counts against the store's bound: the data, the index of messages and what every stream
+ * takes. */
+static size_t weight(const struct ds_stream *s)
+{
+    return s->data.bytes.len + s->data.count * sizeof *s->data.ends + sizeof *s + strlen(s->path) +
+           strlen(s->type);
+}
+
+int64_t ds_stream_expiry(const struct ds_stream *s)
+{
+    int64_t at = s->expires ? s->expires_at : DS_NEVER;
+    if (!s->has_ttl || s->ttl > (uint64_t)(INT64_MAX - s->touched) / 1000)
+        return at;
+    int64_t ttl = s->touched + (int64_t)s->ttl * 1000;
+    return ttl < at ? ttl : at;
+}
+
+void ds_stream_touch(struct ds_stream *s, int64_t now)
+{
+    s->touched = now;
+}
+
+bool ds_stream_expired(const struct ds_stream *s, int64_t now)
+{
+    return now >= ds_stream_expiry(s);
+}
+
+size_t ds_stream_tail(const struct ds_stream *s)
+{
+    return s->data.bytes.len;
+}
+
+/* The number of the first message that ends behind `pos`. */
+static size_t message_behind(const struct ds_stream *s, size_t pos)
+{
+    size_t lo = 0, hi = s->data.count;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (s->data.ends[mid] <= pos)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+size_t ds_stream_begin(const struct ds_stream *s, uint64_t pos)
+{
+    size_t tail = ds_stream_tail(s);
+    if (pos >= tail || !s->json)
+        return pos >= tail ? tail : (size_t)pos;
+    size_t i = message_behind(s, (size_t)pos);
+    return i > 0 ? s->data.ends[i - 1] : 0;
+}
+
+size_t ds_stream_page(const struct ds_stream *s, size_t pos, size_t max)
+{
+    size_t tail = ds_stream_tail(s);
+    if (tail - pos <= max)
+        return tail;
+    if (!s->json)
+        return pos + max;
+    /* The last message that ends within the page, or else the one at its beginning. */
+    size_t i = message_behind(s, pos + max), first = message_behind(s, pos);
+    return s->data.ends[i > first ? i - 1 : first];
+}
+
+/* --- storing ---------------------------------------------------------------------------------- */
+
+static enum ds_stored stored(enum dstream_code rc)
+{
+    switch (rc) {
+    case DSTREAM_OK:
+        return DS_STORED_OK;
+    case DSTREAM_ERR_PARSE:
+        return DS_STORED_JSON;
+    case DSTREAM_ERR_LIMIT:
+        return DS_STORED_FULL;
+    default:
+        return DS_STORED_NOMEM;
+    }
+}
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* The elements of an array, which was found valid. */
+static enum dstream_code put_elements(struct ds_items *it, const char *p, size_t n, unsigned depth)
+{
+    struct ds_json_cut cut;
+    ds_json_cut_init(&cut, DS_JSON_ARRAY, depth);
+    enum dstream_code rc = ds_json_cut_feed(&cut, p, n, it);
+    if (rc == DSTREAM_OK)
+        rc = ds_json_cut_finish(&cut, it);
+    ds_json_cut_free(&cut);
+    return rc;
+}
+
+static enum dstream_code put_one(struct ds_items *it, const char *p, size_t n)
+{
+    enum dstream_code rc = ds_buf_add(&it->bytes, p, n);
+    if (rc == DSTREAM_OK)
+        rc = ds_buf_addc(&it->bytes, '\n');
+    return rc == DSTREAM_OK ? ds_items_end(it) : rc;
+}
+
+/* Validates a JSON text and appends its messages: the elements of an array, else itself. What a
+ * failure leaves behind is the caller's to cut off. */
+static enum ds_stored put_json(struct ds_items *it, const char *p, size_t n)
+{
+    unsigned depth = ds_limits_default().json_depth;
+    size_t first = it->count;
+    while (n > 0 && is_space(*p))
+        p++, n--;
+    while (n > 0 && is_space(p[n - 1]))
+        n--;
+    bool array = n > 0 && *p == '[';
+    if (!ds_json_valid(p, n, array ? depth + 1 : depth))
+        return DS_STORED_JSON;
+    enum dstream_code rc = array ? put_elements(it, p, n, depth) : put_one(it, p, n);
+    for (size_t i = first; i < it->count; i++)
+        it->bytes.data[it->ends[i] - 1] = ',';
+    return rc == DSTREAM_OK && it->count == first ? DS_STORED_EMPTY : stored(rc);
+}
+
+/* The index of messages may have taken more than the bound, which only the data is held against. */
+static size_t room(const struct ds_store *st)
+{
+    return st->used < st->max ? st->max - st->used : 0;
+}
+
+/* Appends a body that is not empty, all or nothing. */
+static enum ds_stored put(struct ds_store *st, struct ds_stream *s, const char *p, size_t n)
+{
+    size_t count = s->data.count, len = s->data.bytes.len;
+    if (n > room(st))
+        return DS_STORED_FULL;
+    enum ds_stored rc =
+        s->json ? put_json(&s->data, p, n) : stored(ds_buf_add(&s->data.bytes, p, n));
+    if (rc != DS_STORED_OK)
+        ds_items_cut(&s->data, count, len);
+    return rc;
+}
+
+/* --- creating and deleting -------------------------------------------------------------------- */
+
+static bool same_type(const char *a, const char *b)
+{
+    char x[TYPE_MAX], y[TYPE_MAX];
+    ds_media_type(a, x, sizeof x);
+    ds_media_type(b, y, sizeof y);
+    return strcmp(x, y) == 0;
+}
+
+static bool same_spec(const struct ds_stream *s, const struct ds_stream_spec *spec)
+{
+    int64_t at = 0;
+    if (spec->expires && !ds_time_parse(spec->expires, &at))
+        return false;
+    return same_type(s->type, spec->type) && s->has_ttl == spec->has_ttl && s->ttl == spec->ttl &&
+           !s->expires == !spec->expires && s->expires_at == at && s->closed == spec->closed;
+}
+
+static struct ds_stream *new_stream(struct ds_store *st, const struct ds_stream_spec *spec,
+                                    int64_t now)
+{
+    struct ds_stream *s = ds_calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->refs = 1;
+    s->path = ds_strdup(spec->path);
+    s->type = ds_strdup(spec->type);
+    s->expires = ds_strdup(spec->expires);
+    if (!s->path || !s->type || (spec->expires && !s->expires)) {
+        ds_stream_release(s);
+        return NULL;
+    }
+    if (s->expires)
+        ds_time_parse(s->expires, &s->expires_at);
+    s->json = ds_type_is_json(s->type);
+    s->has_ttl = spec->has_ttl;
+    s->ttl = spec->has_ttl ? spec->ttl : 0;
+    s->closed = spec->closed;
+    s->touched = now;
+    ds_items_init(&s->data, st->max);
+    return s;
+}
+
+enum ds_stored ds_store_create(struct ds_store *st, const struct ds_stream_spec *spec, int64_t now,
+                               struct ds_stream **out)
+{
+    struct ds_stream *s = ds_store_find(st, spec->path, now);
+    *out = s;
+    if (s)
+        return same_spec(s, spec) ? DS_STORED_EXISTS : DS_STORED_DIFFERS;
+    s = new_stream(st, spec, now);
+    if (!s)
+        return DS_STORED_NOMEM;
+    enum ds_stored rc = DS_STORED_OK;
+    if (spec->body_len > 0)
+        rc = put(st, s, spec->body, spec->body_len);
+    if (rc == DS_STORED_EMPTY) /* `[]` creates a stream without messages */
+        rc = DS_STORED_OK;
+    if (rc == DS_STORED_OK && weight(s) > room(st))
+        rc = DS_STORED_FULL;
+    if (rc != DS_STORED_OK) {
+        ds_stream_release(s);
+        return rc;
+    }
+    s->id = ++st->last_id;
+    st->used += weight(s);
+    if (++st->count > st->nslots)
+        grow(st);
+    *slot(st, s->path) = s;
+    *out = s;
+    return DS_STORED_OK;
+}
+
+void ds_store_delete(struct ds_store *st, struct ds_stream *s)
+{
+    struct ds_stream **at = slot(st, s->path);
+    *at = s->next;
+    s->next = NULL;
+    s->gone = true;
+    st->count--;
+    st->used -= weight(s);
+    st->changed(st->ctx, s);
+    ds_stream_release(s);
+}
+
+struct ds_stream *ds_store_find(struct ds_store *st, const char *path, int64_t now)
+{
+    struct ds_stream *s = *slot(st, path);
+    if (!s || !ds_stream_expired(s, now))
+        return s;
+    ds_store_delete(st, s);
+    return NULL;
+}
+
+/* --- appending -------------------------------------------------------------------------------- */
+
+static enum ds_stored may_append(const struct ds_stream *s, const struct ds_append *a)
+{
+    if (s->closed)
+        return DS_STORED_CLOSED;
+    if (!same_type(s->type, a->type))
+        return DS_STORED_TYPE;
+    return a->seq && s->seq && strcmp(a->seq, s->seq) <= 0 ? DS_STORED_SEQ : DS_STORED_OK;
+}
+
+enum ds_stored ds_store_append(struct ds_store *st, struct ds_stream *s, const struct ds_append *a,
+                               int64_t now)
+{
+    enum ds_stored rc = may_append(s, a);
+    if (rc != DS_STORED_OK)
+        return rc;
+    char *seq = ds_strdup(a->seq);
+    if (a->seq && !seq)
+        return DS_STORED_NOMEM;
+    size_t before = weight(s);
+    rc = put(st, s, a->body, a->body_len);
+    if (rc != DS_STORED_OK) {
+        ds_free(seq);
+        return rc;
+    }
+    st->used += weight(s) - before;
+    if (seq) {
+        ds_free(s->seq);
+        s->seq = seq;
+    }
+    s->touched = now;
+    s->closed = a->close;
+    st->changed(st->ctx, s);
+    return DS_STORED_OK;
+}
+
+void ds_store_close(struct ds_store *st, struct ds_stream *s)
+{
+    if (s->closed)
+        return;
+    s->closed = true;
+    st->changed(st->ctx, s);
+}
+
+/* --- offsets ---------------------------------------------------------------------------------- */
+
+#define DIGITS 16
+
+void ds_offset_print(size_t pos, char out[DS_OFFSET_SIZE])
+{
+    snprintf(out, DS_OFFSET_SIZE, "%0*d_%0*" PRIu64, DIGITS, 0, DIGITS, (uint64_t)pos);
+}
+
+static bool digits(const char *s, uint64_t *out)
+{
+    *out = 0;
+    for (int i = 0; i < DIGITS; i++) {
+        if (s[i] < '0' || s[i] > '9')
+            return false;
+        *out = *out * 10 + (uint64_t)(s[i] - '0');
+    }
+    return true;
+}
+
+/* The first number is always 0 in what we print; a greater one is behind every tail. */
+bool ds_offset_parse(const char *s, uint64_t *pos)
+{
+    uint64_t high, low;
+    if (strlen(s) != DS_OFFSET_SIZE - 1 || s[DIGITS] != '_' || !digits(s, &high) ||
+        !digits(s + DIGITS + 1, &low))
+        return false;
+    *pos = high > 0 ? UINT64_MAX : low;
+    return true;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Streams in memory. Message bytes are kept as they came. Nothing here does I/O or asks a clock:
+ * times are milliseconds since 1970, and given.
+ */
+#ifndef DS_DEVSERVER_STORE_H
+#define DS_DEVSERVER_STORE_H
+
+#include "base/items.h"
+
+#define DS_OFFSET_SIZE 34 /* of an offset's text, with its NUL */
+
+/* Everything but the list links is for reading only outside of the store. */
+struct ds_stream {
+    char *path; /* the key: an absolute path, percent-encoded in one way only */
+    char *type; /* content type, as it was given */
+    bool json;
+    /* JSON: messages, each followed by one comma, which makes any run of them the inside of an
+     * array; else: plain bytes. */
+    struct ds_items data;
+    uint64_t id; /* no other stream of this store ever has it */
+    bool closed;
+    bool gone; /* deleted or expired: no longer in the store, kept for who still holds it */
+    bool has_ttl;
+    uint64_t ttl;  /* seconds without access */
+    char *expires; /* as it was given; NULL: never */
+    int64_t expires_at;
+    int64_t touched; /* last access, for the TTL */
+    char *seq;       /* the last Stream-Seq; NULL: none */
+    unsigned refs;
+    struct ds_stream *next;
+};
+
+/* What a stream is created as. Strings are lent during the call. */
+struct ds_stream_spec {
+    const char *path, *type;
+    bool has_ttl;
+    uint64_t ttl;
+    const char *expires; /* an RFC 3339 time that ds_time_parse() takes, or NULL */
+    bool closed;
+    const char *body;
+    size_t body_len;
+};
+
+enum ds_stored {
+    DS_STORED_OK,
+    DS_STORED_EXISTS,  /* creating: it is there, the same */
+    DS_STORED_DIFFERS, /* creating: it is there, another one */
+    DS_STORED_CLOSED,
+    DS_STORED_TYPE,  /* the content type is not the stream's */
+    DS_STORED_SEQ,   /* Stream-Seq does not grow */
+    DS_STORED_JSON,  /* not JSON, or nested too deeply */
+    DS_STORED_EMPTY, /* an array without elements */
+    DS_STORED_FULL,
+    DS_STORED_NOMEM
+};
+
+struct ds_store;
+
+/* Called when a stream has grown, was closed or is gone. It must not call the store. */
+typedef void (*ds_stream_changed)(void *ctx, struct ds_stream *s);
+
+/* `max` bounds the bytes of all streams together. NULL without memory. */
+struct ds_store *ds_store_new(size_t max, ds_stream_changed changed, void *ctx);
+void ds_store_free(struct ds_store *st);
+/* The stream, valid until the next change of the store; NULL where there is none. One that has
+ * expired goes. */
+struct ds_stream *ds_store_find(struct ds_store *st, const char *path, int64_t now);
+/* OK, EXISTS and DIFFERS set *out. A body is stored in the same step. */
+enum ds_stored ds_store_create(struct ds_store *st, const struct ds_stream_spec *spec, int64_t now,
+                               struct ds_stream **out);
+void ds_store_delete(struct ds_store *st, struct ds_stream *s);
+
+struct ds_append {
+    const char *type; /* the request's content type */
+    const char *seq;  /* Stream-Seq, or NULL */
+    const char *body;
+    size_t body_len;
+    bool close;
+};
+/* All or nothing. */
+enum ds_stored ds_store_append(struct ds_store *st, struct ds_stream *s, const struct ds_append *a,
+                               int64_t now);
+void ds_store_close(struct ds_store *st, struct ds_stream *s);
+
+/* Keeps the stream's memory for who answers from it, whatever happens to it in the store. */
+struct ds_stream *ds_stream_hold(struct ds_stream *s);
+void ds_stream_release(struct ds_stream *s);
+/* An access, which prolongs a TTL. */
+void ds_stream_touch(struct ds_stream *s, int64_t now);
+/* Whether its time is over. */
+bool ds_stream_expired(const struct ds_stream *s, int64_t now);
+/* When that will be, as things are; DS_NEVER. */
+int64_t ds_stream_expiry(const struct ds_stream *s);
+/* The position behind the last byte. The first one is 0. */
+size_t ds_stream_tail(const struct ds_stream *s);
+/* Where reading begins for a position that a client named: the same, but for one inside a message
+ * of a JSON stream, which begins with that message, and for one behind the tail. */
+size_t ds_stream_begin(const struct ds_stream *s, uint64_t pos);
+/* The end of a page of at most `max` (> 0) bytes from `pos` on, at which a reading may begin. A
+ * message larger than that is a page of its own. */
+size_t ds_stream_page(const struct ds_stream *s, size_t pos, size_t max);
+
+/* Offsets as text: fixed width, so that bytewise order is the order of positions. */
+void ds_offset_print(size_t pos, char out[DS_OFFSET_SIZE]);
+/* False for what ds_offset_print() cannot have printed. */
+bool ds_offset_parse(const char *s, uint64_t *pos);
+
+/* An RFC 3339 time, as milliseconds since 1970. */
+bool ds_time_parse(const char *s, int64_t *ms);
+
+#endif
