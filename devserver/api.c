@@ -303,6 +303,7 @@ static void post(struct ds_api *api, const struct ds_call *call, struct ds_reply
         not_found(r);
         return;
     }
+    ds_stream_touch(s, call->now);
     ds_store_close(api->store, s);
     appended(s, true, r);
 }
@@ -473,12 +474,10 @@ static void get(struct ds_api *api, const struct ds_call *call, struct ds_reply 
     bool now = t->offset && strcmp(t->offset, "now") == 0;
     size_t tail = ds_stream_tail(s);
     size_t pos = now ? tail : ds_stream_begin(s, named);
-    if (now && t->mode == DS_MODE_CATCH_UP) {
-        at_tail(s, r);
-        return;
-    }
     ds_stream_touch(s, call->now);
-    if (t->mode == DS_MODE_SSE)
+    if (now && t->mode == DS_MODE_CATCH_UP)
+        at_tail(s, r);
+    else if (t->mode == DS_MODE_SSE)
         events(api, call, s, pos, r);
     else if (t->mode == DS_MODE_CATCH_UP || pos < tail || (!now && named > tail))
         page(api, call, s, pos, r); /* behind the tail: where the tail is, at once */

@@ -63,6 +63,7 @@ struct ds_server {
     size_t nwaiting;
     struct pollfd *fds;
     size_t fds_cap;
+    bool resumed; /* somebody is to get a turn that the library's time-out does not tell of */
     bool stopping;
 };
 
@@ -118,6 +119,7 @@ static void resume(struct request *q)
         q->next->prev = q->prev;
     s->nwaiting--;
     q->suspended = false;
+    s->resumed = true;
     MHD_resume_connection(q->connection);
 }
 
@@ -395,8 +397,8 @@ static size_t keep_escapes(void *ctx, struct MHD_Connection *connection, char *t
 static int64_t next_due(const struct ds_server *s, int64_t now)
 {
     unsigned long long ms;
-    int64_t due = DS_NEVER;
-    if (MHD_get_timeout(s->daemon, &ms) == MHD_YES)
+    int64_t due = s->resumed ? now : DS_NEVER;
+    if (!s->resumed && MHD_get_timeout(s->daemon, &ms) == MHD_YES)
         due = now + (ms < INT32_MAX ? (int64_t)ms : INT32_MAX);
     for (const struct request *q = s->waiting; q; q = q->next)
         due = q->due < due ? q->due : due;
@@ -450,6 +452,7 @@ static enum dstream_code turn(struct ds_server *s, const sigset_t *signals,
     if (got < 0 && errno != EINTR)
         return ds_error_set(err, DSTREAM_ERR_IO, "cannot wait for clients: %s", strerror(errno));
     wake(s, got > 0 ? n : 0);
+    s->resumed = false;
     if (MHD_run(s->daemon) != MHD_YES)
         return ds_error_set(err, DSTREAM_ERR_IO, "the HTTP server has failed");
     return DSTREAM_OK;

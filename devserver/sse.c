@@ -70,36 +70,45 @@ static size_t event_end(const struct ds_feed *f)
 
 /* --- printing --------------------------------------------------------------------------------- */
 
+/* A piece of a line. The receiver drops one space behind the colon: where the line begins with a
+ * space, that is one of ours. */
+static enum dstream_code print_piece(struct ds_feed *f, const char *p, size_t n)
+{
+    if (n == 0)
+        return DSTREAM_OK;
+    bool space = f->at_start && *p == ' ';
+    f->at_start = false;
+    enum dstream_code rc = space ? ds_buf_addc(&f->out, ' ') : DSTREAM_OK;
+    return rc == DSTREAM_OK ? ds_utf8_replace(&f->out, p, n) : rc;
+}
+
 /* Text as lines of data. CR, LF and CR LF all end a line: the receiver sees LF. */
 static enum dstream_code print_text(struct ds_feed *f, const char *p, size_t n)
 {
     enum dstream_code rc = DSTREAM_OK;
-    size_t line = 0;
-    for (size_t i = 0; i < n && rc == DSTREAM_OK; i++) {
-        if (p[i] != '\n' && p[i] != '\r') {
-            f->after_cr = false;
-            continue;
+    for (size_t i = 0; i < n && rc == DSTREAM_OK;) {
+        size_t line = i;
+        while (i < n && p[i] != '\n' && p[i] != '\r')
+            i++;
+        rc = print_piece(f, p + line, i - line);
+        bool second = i < n && i == line && p[i] == '\n' && f->after_cr;
+        if (rc == DSTREAM_OK && i < n && !second) {
+            rc = ds_buf_adds(&f->out, "\ndata:");
+            f->at_start = true;
         }
-        if (p[i] == '\n' && f->after_cr) {
-            f->after_cr = false;
-            line = i + 1;
-            continue;
-        }
-        rc = ds_utf8_replace(&f->out, p + line, i - line);
-        if (rc == DSTREAM_OK)
-            rc = ds_buf_adds(&f->out, "\ndata: ");
-        f->after_cr = p[i] == '\r';
-        line = i + 1;
+        f->after_cr = i < n && p[i] == '\r';
+        i += i < n;
     }
-    return rc == DSTREAM_OK ? ds_utf8_replace(&f->out, p + line, n - line) : rc;
+    return rc;
 }
 
 static enum dstream_code begin_event(struct ds_feed *f)
 {
     f->in_event = true;
     f->after_cr = false;
+    f->at_start = !f->stream->json;
     f->event_end = event_end(f);
-    return ds_buf_adds(&f->out, f->stream->json ? "event: data\ndata: [" : "event: data\ndata: ");
+    return ds_buf_adds(&f->out, f->stream->json ? "event: data\ndata:[" : "event: data\ndata:");
 }
 
 /* The next slice of the event under way, and its end behind the last one. */
@@ -136,11 +145,11 @@ static enum dstream_code print_control(struct ds_feed *f, int64_t now, int64_t w
     f->told_end = tail && f->stream->closed;
     if (f->told_end)
         return ds_buf_addf(&f->out,
-                           "event: control\ndata: {\"streamNextOffset\":\"%s\",\"upToDate\":true,"
+                           "event: control\ndata:{\"streamNextOffset\":\"%s\",\"upToDate\":true,"
                            "\"streamClosed\":true}\n\n",
                            next);
     return ds_buf_addf(&f->out,
-                       "event: control\ndata: {\"streamNextOffset\":\"%s\",\"streamCursor\":"
+                       "event: control\ndata:{\"streamNextOffset\":\"%s\",\"streamCursor\":"
                        "\"%" PRIu64 "\"%s}\n\n",
                        next, f->cursor, tail ? ",\"upToDate\":true" : "");
 }
@@ -176,22 +185,30 @@ static enum ds_feed_result print_next(struct ds_feed *f, int64_t now, int64_t wa
     return rc == DSTREAM_OK ? DS_FEED_BYTES : DS_FEED_FAILED;
 }
 
+/* What is printed goes out in as few pieces as fit: a page with its control event, if they do. */
 enum ds_feed_result ds_feed_take(struct ds_feed *f, char *to, size_t size, size_t *len, int64_t now,
                                  int64_t wall)
 {
-    while (f->out_at == f->out.len) {
+    enum ds_feed_result r = DS_FEED_BYTES;
+    *len = 0;
+    while (*len < size && r == DS_FEED_BYTES) {
+        size_t n = f->out.len - f->out_at;
+        n = n < size - *len ? n : size - *len;
+        if (n > 0)
+            memcpy(to + *len, f->out.data + f->out_at, n);
+        *len += n;
+        f->out_at += n;
+        if (f->out_at < f->out.len)
+            break;
         ds_buf_reset(&f->out, OUT_MAX);
         f->out_at = 0;
-        enum ds_feed_result r = print_next(f, now, wall);
-        if (r == DS_FEED_WAIT)
-            ds_buf_reset(&f->out, 0);
-        if (r != DS_FEED_BYTES)
-            return r;
+        r = print_next(f, now, wall);
     }
-    *len = f->out.len - f->out_at < size ? f->out.len - f->out_at : size;
-    memcpy(to, f->out.data + f->out_at, *len);
-    f->out_at += *len;
-    return DS_FEED_BYTES;
+    if (*len > 0 && r != DS_FEED_FAILED)
+        return DS_FEED_BYTES;
+    if (r == DS_FEED_WAIT)
+        ds_buf_reset(&f->out, 0);
+    return r;
 }
 
 int64_t ds_feed_due(const struct ds_feed *f)

@@ -25,6 +25,7 @@ struct ds_feed {
     size_t told_pos;
     bool in_event;
     size_t event_end;
+    bool at_start;     /* of a line of data */
     bool after_cr;     /* the last byte of the event so far is a CR: an LF now belongs to it */
     struct ds_buf out; /* printed, and taken up to out_at */
     size_t out_at;
