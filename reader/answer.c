@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What comes back of a request, judged. */
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/redirect.h"
 #include "base/status.h"
-#include "base/text.h"
 #include "base/url.h"
 #include "reader/session.h"
 
@@ -200,9 +198,7 @@ void ds_reader_head(struct ds_reader *r, const struct ds_head *h, int64_t now)
         return;
     }
     const char *type = ds_head_get(h, "content-type");
-    char media[64];
-    ds_media_type(type ? type : "", media, sizeof media);
-    a->show_reason = strcmp(media, "text/plain") == 0 || strcmp(media, "application/json") == 0;
+    ds_media_type(type ? type : "", a->media, sizeof a->media);
     r->location.len = 0;
     if (h->redirect && ds_buf_adds(&r->location, h->redirect) != DSTREAM_OK)
         ds_reader_fail(r, DSTREAM_ERR_LIMIT, false, "the URL of a redirect is over %zu bytes long",
@@ -238,20 +234,10 @@ static bool refuses_sse(int status)
            (status >= 412 && status <= 416) || status == 431 || status == 501 || status == 505;
 }
 
-static const char *reason(struct ds_attempt *a)
-{
-    a->reason[a->reason_len] = '\0';
-    if (!a->show_reason || !ds_utf8_valid(a->reason, a->reason_len))
-        return "";
-    for (char *p = a->reason + a->reason_len; p > a->reason && (unsigned char)p[-1] <= ' ';)
-        *--p = '\0';
-    return a->reason;
-}
-
 static void fail_by_status(struct ds_reader *r, enum dstream_code code)
 {
     struct ds_attempt *a = &r->a;
-    const char *why = reason(a);
+    const char *why = ds_reason_line(&a->reason, a->media);
     ds_reader_fail(r, code, ds_status_retryable(a->status), "%s: the server answered %d%s%s",
                    dstream_code_text(code), a->status, why[0] ? ": " : "", why);
 }
@@ -282,9 +268,7 @@ static void judge_status(struct ds_reader *r)
 static void take_error_body(struct ds_reader *r, const char *p, size_t n)
 {
     struct ds_attempt *a = &r->a;
-    size_t room = DS_READER_REASON - a->reason_len, part = n < room ? n : room;
-    memcpy(a->reason + a->reason_len, p, part);
-    a->reason_len += part;
+    ds_reason_add(&a->reason, p, n);
     /* A long one is not waited for. */
     if (a->body > DS_READER_JUNK)
         judge_status(r);
@@ -366,7 +350,6 @@ static void take_answer(struct ds_reader *r)
         }
     }
     r->seen = r->any_complete = true;
-    r->bad_answers = 0;
     a->outcome = DS_OUT_DONE;
     if (a->kind == DS_ASK_VERIFY)
         ds_verify_complete(r);
@@ -374,6 +357,8 @@ static void take_answer(struct ds_reader *r)
         strcpy(r->tail, a->next);
     else
         ds_reader_take_body(r);
+    if (a->outcome == DS_OUT_DONE)
+        r->bad_answers = 0;
 }
 
 /* A transfer that was cut: what came of it counts for nothing. */

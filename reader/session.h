@@ -11,12 +11,12 @@
 #ifndef DS_READER_SESSION_H
 #define DS_READER_SESSION_H
 
+#include "base/reason.h"
 #include "reader/reader.h"
 #include "sse/events.h"
 
-#define DS_READER_KEEP   ((size_t)1 << 20) /* memory kept from one batch to the next */
-#define DS_READER_URL    ((size_t)64 * 1024)
-#define DS_READER_REASON 160 /* bytes of an error's body that are shown */
+#define DS_READER_KEEP ((size_t)1 << 20) /* memory kept from one batch to the next */
+#define DS_READER_URL  ((size_t)64 * 1024)
 /* Bytes of an error's or redirect's body that are waited for, so that its connection can be kept.
  */
 #define DS_READER_JUNK ((size_t)16 * 1024)
@@ -56,10 +56,9 @@ struct ds_attempt {
     char next[DS_TOKEN_MAX + 1];
     char cursor[DS_TOKEN_MAX + 1];
     bool up_to_date, closed;
-    size_t body; /* bytes of it so far */
-    bool show_reason;
-    char reason[DS_READER_REASON + 1];
-    size_t reason_len;
+    size_t body;    /* bytes of it so far */
+    char media[64]; /* of an error's body */
+    struct ds_reason reason;
 };
 
 struct ds_failure {

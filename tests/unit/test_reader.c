@@ -1,0 +1,1396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The reader's state machine, as a script of requests and answers. Each scenario is run many times:
+ * its bodies fed whole, byte by byte, and cut at each place in turn; what comes of it must not
+ * depend on that.
+ */
+#include "config.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "reader/reader.h"
+
+#define BASE "http://h/s"
+
+struct play {
+    struct ds_reader *r;
+    struct ds_reader_config config;
+    int64_t now;
+    uint64_t random;
+    size_t piece,
+        at;         /* how bodies are cut: pieces of so many bytes, or once at a place; 0: whole */
+    unsigned asked; /* requests so far */
+    bool in_flight; /* a request is under way */
+    char url[2048]; /* of it */
+    bool own_headers;
+    bool aborted;
+    struct ds_buf data; /* all payload that was delivered */
+    char batch[4096];   /* the last one: "start+skip>next flags" */
+    unsigned batches;
+    char notices[256]; /* a letter each */
+    enum dstream_code notice_code;
+    int64_t notice_delay;
+    bool hold; /* batches are left on offer */
+};
+
+static void begin(struct play *p)
+{
+    struct dstream_error err = {0};
+    p->now = 1000000;
+    ds_buf_init(&p->data, 1 << 24);
+    enum dstream_code rc = ds_reader_new(&p->r, &p->config, &err);
+    cr_assert_eq(rc, DSTREAM_OK, "%s", err.message);
+}
+
+static void end(struct play *p)
+{
+    ds_reader_free(p->r);
+    ds_buf_free(&p->data);
+}
+
+static void note(struct play *p, const struct ds_notice *n)
+{
+    static const char letters[] = "rcfplw";
+    size_t len = strlen(p->notices);
+    if (len + 1 < sizeof p->notices) {
+        p->notices[len] = letters[n->kind];
+        p->notices[len + 1] = '\0';
+    }
+    if (n->kind == DS_NOTICE_RETRY) {
+        p->notice_code = n->error->code;
+        p->notice_delay = n->delay;
+    }
+}
+
+static void take(struct play *p, const struct dstream_batch *b)
+{
+    const struct ds_items *it = b->items;
+    ds_buf_add(&p->data, it->bytes.len > b->first_byte ? it->bytes.data + b->first_byte : "",
+               it->bytes.len - b->first_byte);
+    snprintf(p->batch, sizeof p->batch, "%s+%llu>%s%s%s%s%s", b->start, (unsigned long long)b->skip,
+             b->next, b->flags & DSTREAM_BATCH_UP_TO_DATE ? " utd" : "",
+             b->flags & DSTREAM_BATCH_CLOSED ? " closed" : "",
+             b->flags & DSTREAM_BATCH_LOSSY ? " lossy" : "", b->cursor[0] ? " c" : "");
+    p->batches++;
+    ds_reader_ack(p->r, p->now);
+}
+
+/* Steps until it waits or is done. */
+static struct ds_step settle(struct play *p)
+{
+    for (unsigned guard = 0; guard < 10000; guard++) {
+        struct ds_step s = ds_reader_step(p->r, p->now, p->random);
+        switch (s.kind) {
+        case DS_STEP_REQUEST:
+            cr_assert(!p->in_flight, "a second request: %s", s.u.request.url);
+            p->in_flight = true;
+            p->asked++;
+            p->aborted = false;
+            p->own_headers = s.u.request.send_user_headers;
+            snprintf(p->url, sizeof p->url, "%s %s", s.u.request.method == DS_HEAD ? "HEAD" : "GET",
+                     s.u.request.url);
+            return s;
+        case DS_STEP_ABORT:
+            cr_assert(p->in_flight, "nothing to abort");
+            p->in_flight = false;
+            p->aborted = true;
+            break;
+        case DS_STEP_DELIVER:
+            if (p->hold)
+                return s;
+            take(p, s.u.batch);
+            break;
+        case DS_STEP_NOTICE:
+            note(p, &s.u.notice);
+            break;
+        case DS_STEP_WAIT:
+            cr_assert(s.u.until > p->now, "waits until a time that has come");
+            return s;
+        case DS_STEP_DONE:
+            cr_assert(!p->in_flight, "done with a request under way");
+            return s;
+        }
+    }
+    cr_assert_fail("it never comes to rest");
+    return (struct ds_step){0};
+}
+
+#define asks(p, want) asks_at((p), (want), __LINE__)
+/* The next thing it does, without waiting, is this request. */
+static void asks_at(struct play *p, const char *want, int line)
+{
+    if (!p->in_flight)
+        settle(p);
+    char full[2048];
+    if (strncmp(want, "HEAD ", 5) == 0 || strncmp(want, "GET ", 4) == 0)
+        snprintf(full, sizeof full, "%s", want);
+    else
+        snprintf(full, sizeof full, "GET " BASE "?%s", want);
+    cr_assert(p->in_flight, "line %d: no request, wanted %s; error %s", line, full,
+              ds_reader_error(p->r)->message);
+    cr_assert_str_eq(p->url, full, "line %d: %s", line, p->url);
+}
+
+#define waits(p, least, most) waits_at((p), (least), (most), __LINE__)
+/* It waits so long before the next request, and the time passes. */
+static void waits_at(struct play *p, int64_t least, int64_t most, int line)
+{
+    struct ds_step s = settle(p);
+    cr_assert_eq(s.kind, DS_STEP_WAIT, "line %d: does not wait (%d): %s", line, (int)s.kind,
+                 ds_reader_error(p->r)->message);
+    cr_assert(!p->in_flight, "line %d: a request is under way", line);
+    int64_t wait = s.u.until - p->now;
+    cr_assert(wait >= least && wait <= most, "line %d: waits %lld ms", line, (long long)wait);
+    p->now = s.u.until;
+}
+
+#define ends(p, want) ends_at((p), (want), __LINE__)
+static void ends_at(struct play *p, enum dstream_code want, int line)
+{
+    struct ds_step s = settle(p);
+    const struct dstream_error *e = ds_reader_error(p->r);
+    cr_assert_eq(s.kind, DS_STEP_DONE, "line %d: goes on (%d %s)", line, (int)s.kind, p->url);
+    cr_assert_eq(e->code, want, "line %d: %s: %s", line, dstream_code_name(e->code), e->message);
+    if (want != DSTREAM_OK) {
+        cr_assert(e->message[0], "line %d: no message", line);
+        cr_assert_str_eq(e->url, BASE, "line %d", line);
+    }
+}
+
+/* A head from "name: value" lines. */
+static void head(struct play *p, int status, const char *fields)
+{
+    struct ds_head h = {.status = status, .retry_after_ms = -1};
+    ds_buf_init(&h.fields, 1 << 16);
+    char redirect[512] = "";
+    for (const char *s = fields; *s;) {
+        size_t n = strcspn(s, "\n"), name = strcspn(s, ":");
+        const char *value = s + name + 2;
+        size_t len = n - name - 2;
+        if (strncmp(s, "retry-after", name) == 0)
+            sscanf(value, "%lld", (long long *)&h.retry_after_ms);
+        else if (strncmp(s, "location", name) == 0)
+            snprintf(redirect, sizeof redirect, "%.*s", (int)len, value);
+        else
+            ds_head_add(&h, s, name, value, len);
+        s += n + (s[n] == '\n');
+    }
+    h.redirect = redirect[0] ? redirect : NULL;
+    ds_reader_connected(p->r, p->now);
+    ds_reader_head(p->r, &h, p->now);
+    ds_head_free(&h);
+}
+
+/* Feeds one piece as a driver does: what is not used is fed again after a step. */
+static void feed(struct play *p, const char *s, size_t n)
+{
+    unsigned asked = p->asked;
+    while (n > 0 && p->in_flight && p->asked == asked) {
+        size_t used = ds_reader_body(p->r, s, n, p->now);
+        cr_assert_leq(used, n);
+        s += used;
+        n -= used;
+        if (!p->hold)
+            settle(p);
+        else if (n > 0)
+            break;
+    }
+}
+
+static void body_n(struct play *p, const char *s, size_t n)
+{
+    unsigned asked = p->asked;
+    size_t piece = p->piece ? p->piece : n;
+    if (p->at > 0 && p->at < n) {
+        feed(p, s, p->at);
+        s += p->at;
+        n -= p->at;
+    }
+    for (size_t i = 0; i < n && p->asked == asked; i += piece)
+        feed(p, s + i, piece < n - i ? piece : n - i);
+}
+
+static void body(struct play *p, const char *s)
+{
+    body_n(p, s, strlen(s));
+}
+
+static void over(struct play *p, enum ds_end how)
+{
+    struct ds_result res = {.end = how, .connected = true, .detail = "so it went"};
+    if (!p->in_flight)
+        return;
+    p->in_flight = false;
+    ds_reader_end(p->r, &res, p->now);
+}
+
+static void answers(struct play *p, int status, const char *fields, const char *text)
+{
+    unsigned asked = p->asked;
+    cr_assert(p->in_flight);
+    head(p, status, fields);
+    if (text[0])
+        body(p, text);
+    /* It may have been cancelled by then, and another one be under way. */
+    if (p->asked == asked)
+        over(p, DS_END_COMPLETE);
+}
+
+static void fails(struct play *p, enum ds_end how)
+{
+    cr_assert(p->in_flight);
+    over(p, how);
+}
+
+static void opens_sse(struct play *p, const char *more)
+{
+    char fields[256];
+    snprintf(fields, sizeof fields, "content-type: text/event-stream\n%s", more);
+    cr_assert(p->in_flight);
+    head(p, 200, fields);
+    settle(p);
+}
+
+#define got(p, want)                                                                               \
+    cr_assert_eq(0, strcmp(ds_buf_str(&(p)->data), (want)), "line %d: got %s", __LINE__,           \
+                 ds_buf_str(&(p)->data))
+#define last(p, want) cr_assert_str_eq((p)->batch, (want), "line %d: %s", __LINE__, (p)->batch)
+
+static struct play new_play(void)
+{
+    struct play p = {.config = {.url = BASE, .offset = "-1", .limits = ds_limits_default()}};
+    return p;
+}
+
+static void run_all(void (*scenario)(struct play *), void (*set)(struct ds_reader_config *))
+{
+    for (size_t i = 0; i < 90; i++) {
+        struct play p = new_play();
+        p.piece = i >= 1 && i <= 3 ? i : 0;
+        p.at = i > 3 ? i - 3 : 0;
+        if (set)
+            set(&p.config);
+        begin(&p);
+        scenario(&p);
+        end(&p);
+    }
+}
+
+#define SCENARIO(suite, name, set)                                                                 \
+    static void suite##_##name(struct play *p);                                                    \
+    Test(suite, name)                                                                              \
+    {                                                                                              \
+        run_all(suite##_##name, set);                                                              \
+    }                                                                                              \
+    static void suite##_##name(struct play *p)
+
+#define JSON    "content-type: application/json\n"
+#define TEXT    "content-type: text/plain; charset=utf-8\n"
+#define BIN     "content-type: application/octet-stream\n"
+#define NEXT(o) "stream-next-offset: " o "\n"
+#define UTD     "stream-up-to-date: true\n"
+#define END     "stream-closed: TRUE\n"
+#define CUR(c)  "stream-cursor: " c "\n"
+
+static void live_auto(struct ds_reader_config *c)
+{
+    c->live = DSTREAM_LIVE_AUTO;
+}
+
+static void live_sse(struct ds_reader_config *c)
+{
+    c->live = DSTREAM_LIVE_SSE;
+}
+
+static void live_poll(struct ds_reader_config *c)
+{
+    c->live = DSTREAM_LIVE_LONG_POLL;
+}
+
+static void from_now(struct ds_reader_config *c)
+{
+    live_auto(c);
+    c->offset = "now";
+}
+
+/* --- catch-up --------------------------------------------------------------------------------- */
+
+SCENARIO(reader_catchup, goes_on_until_up_to_date, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a"), "one");
+    asks(p, "offset=a");
+    last(p, "-1+0>a");
+    answers(p, 200, BIN NEXT("b") CUR("c1"), "two");
+    asks(p, "cursor=c1&offset=b");
+    answers(p, 200, BIN NEXT("c") UTD, "three");
+    ends(p, DSTREAM_OK);
+    last(p, "b+0>c utd");
+    got(p, "onetwothree");
+    cr_assert_str_eq(ds_reader_offset(p->r), "c");
+    cr_assert_str_eq(p->notices, "");
+}
+
+SCENARIO(reader_catchup, cuts_messages_out_of_json, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("a"), "[ {\"a\" : 1.0} , 1e400,\"\\u2028\"]");
+    asks(p, "offset=a");
+    got(p, "{\"a\" : 1.0}\n1e400\n\"\\u2028\"\n");
+    answers(p, 200, JSON NEXT("a") UTD, "[]");
+    ends(p, DSTREAM_OK);
+    last(p, "a+0>a utd");
+    cr_assert_eq(p->batches, 2);
+}
+
+SCENARIO(reader_catchup, an_empty_stream_says_once_that_it_is_up_to_date, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("0") UTD, "");
+    ends(p, DSTREAM_OK);
+    last(p, "-1+0>-1 utd");
+    cr_assert_eq(p->batches, 1);
+    cr_assert_str_eq(ds_reader_offset(p->r), "-1");
+    cr_assert_str_eq(ds_reader_content_type(p->r), "text/plain; charset=utf-8");
+}
+
+SCENARIO(reader_catchup, the_end_of_a_closed_stream_is_the_end, live_auto)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("a") END, "[1]");
+    ends(p, DSTREAM_OK);
+    last(p, "-1+0>a utd closed");
+    cr_assert_eq(ds_reader_phase(p->r), DS_PHASE_DONE);
+}
+
+SCENARIO(reader_catchup, a_closed_empty_stream_has_a_position, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("0") UTD END, "[]");
+    ends(p, DSTREAM_OK);
+    last(p, "-1+0>0 utd closed");
+}
+
+SCENARIO(reader_catchup, only_the_value_true_closes, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a") UTD "stream-closed: yes\n", "x");
+    ends(p, DSTREAM_OK);
+    last(p, "-1+0>a utd");
+}
+
+SCENARIO(reader_catchup, a_cut_body_is_asked_for_again, NULL)
+{
+    asks(p, "offset=-1");
+    head(p, 200, BIN NEXT("a") UTD);
+    body(p, "hal");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    cr_assert_eq(p->notice_code, DSTREAM_ERR_NETWORK);
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("b") UTD, "whole");
+    ends(p, DSTREAM_OK);
+    got(p, "whole");
+    last(p, "-1+0>b utd");
+}
+
+SCENARIO(reader_catchup, an_error_body_is_not_data, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 503, "content-type: text/plain\n", "not now");
+    waits(p, 50, 100);
+    cr_assert_eq(p->notice_code, DSTREAM_ERR_SERVER);
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("b") UTD, "whole");
+    ends(p, DSTREAM_OK);
+    got(p, "whole");
+}
+
+SCENARIO(reader_catchup, data_that_moves_nowhere_is_not_delivered_for_ever, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a"), "x");
+    for (int i = 0; i < 2; i++) {
+        asks(p, "offset=a");
+        answers(p, 200, BIN NEXT("a"), "y");
+        waits(p, 50, 200);
+    }
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("a"), "y");
+    ends(p, DSTREAM_ERR_PROTOCOL);
+    got(p, "x");
+}
+
+SCENARIO(reader_catchup, an_empty_answer_that_names_more_is_asked_twice, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a"), "x");
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("c") UTD, "");
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b") UTD, "");
+    ends(p, DSTREAM_OK);
+    last(p, "a+0>b utd");
+}
+
+SCENARIO(reader_catchup, an_empty_answer_that_names_more_may_have_been_early, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a"), "x");
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b") UTD, "");
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b") UTD, "y");
+    ends(p, DSTREAM_OK);
+    last(p, "a+0>b utd");
+    got(p, "xy");
+}
+
+SCENARIO(reader_catchup, the_smaller_of_two_named_positions_is_not_the_tail, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a"), "x");
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b") UTD, "");
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("c") UTD END, "");
+    asks(p, "offset=b");
+    last(p, "a+0>b");
+    answers(p, 200, BIN NEXT("c") UTD END, "z");
+    ends(p, DSTREAM_OK);
+    got(p, "xz");
+}
+
+/* --- what is left out at the beginning -------------------------------------------------------- */
+
+static void skip_2(struct ds_reader_config *c)
+{
+    c->offset = "a";
+    c->skip = 2;
+}
+
+SCENARIO(reader_skip, messages, skip_2)
+{
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("b") UTD, "[1,2,3]");
+    ends(p, DSTREAM_OK);
+    last(p, "a+2>b utd");
+    got(p, "3\n");
+}
+
+SCENARIO(reader_skip, bytes_over_several_answers, skip_2)
+{
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b"), "x");
+    cr_assert_eq(p->batches, 0);
+    asks(p, "offset=b");
+    cr_assert_eq(ds_reader_skip(p->r), 1);
+    answers(p, 200, BIN NEXT("c") UTD, "yz");
+    ends(p, DSTREAM_OK);
+    last(p, "b+1>c utd");
+    got(p, "z");
+    cr_assert_eq(ds_reader_skip(p->r), 0);
+}
+
+SCENARIO(reader_skip, all_of_an_answer_moves_on_in_the_open, skip_2)
+{
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b"), "xy");
+    asks(p, "offset=b");
+    last(p, "a+2>b");
+    answers(p, 200, BIN NEXT("c") UTD, "z");
+    ends(p, DSTREAM_OK);
+    got(p, "z");
+}
+
+static void skip_2_seen(struct ds_reader_config *c)
+{
+    skip_2(c);
+    c->seen = true;
+}
+
+SCENARIO(reader_skip, a_stream_shorter_than_what_was_read_is_another, skip_2_seen)
+{
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b") UTD, "x");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+    got(p, "");
+}
+
+/* --- now -------------------------------------------------------------------------------------- */
+
+SCENARIO(reader_now, is_made_concrete_first_and_asked_for_once, from_now)
+{
+    asks(p, "offset=now");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    asks(p, "offset=now");
+    answers(p, 200, JSON NEXT("t") UTD, "[]");
+    asks(p, "live=sse&offset=t");
+    last(p, "now+0>t utd");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    asks(p, "offset=t");
+    answers(p, 200, JSON NEXT("u") UTD, "[1]");
+    asks(p, "live=sse&offset=u");
+    got(p, "1\n");
+}
+
+SCENARIO(reader_now, has_no_data, from_now)
+{
+    asks(p, "offset=now");
+    answers(p, 200, JSON NEXT("t") UTD, "[1]");
+    ends(p, DSTREAM_ERR_PROTOCOL);
+    got(p, "");
+}
+
+/* --- long-poll -------------------------------------------------------------------------------- */
+
+SCENARIO(reader_poll, goes_on_with_cursor_and_position, live_poll)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    asks(p, "live=long-poll&offset=a");
+    p->now += 30000;
+    answers(p, 204, NEXT("a") UTD CUR("1"), "");
+    asks(p, "cursor=1&live=long-poll&offset=a");
+    cr_assert_eq(p->batches, 1);
+    answers(p, 200, TEXT NEXT("b") UTD CUR("2"), "y");
+    asks(p, "cursor=2&live=long-poll&offset=b");
+    last(p, "a+0>b utd c");
+    p->now += 2000;
+    answers(p, 204, NEXT("b") UTD END, "");
+    ends(p, DSTREAM_OK);
+    last(p, "b+0>b utd closed");
+    got(p, "xy");
+}
+
+/* A server may name the new tail first and send its data after. */
+SCENARIO(reader_poll, an_answer_without_data_never_moves, live_poll)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    asks(p, "live=long-poll&offset=a");
+    p->now += 2000;
+    answers(p, 204, NEXT("b") UTD, "");
+    asks(p, "live=long-poll&offset=a");
+    p->now += 2000;
+    answers(p, 204, NEXT("b") END, "");
+    asks(p, "offset=a");
+    cr_assert_eq(p->batches, 1);
+    answers(p, 200, TEXT NEXT("b") END, "y");
+    ends(p, DSTREAM_OK);
+    last(p, "a+0>b utd closed");
+    got(p, "xy");
+}
+
+SCENARIO(reader_poll, closed_and_then_open_is_another_stream, live_poll)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 204, NEXT("b") END, "");
+    asks(p, "offset=a");
+    answers(p, 200, TEXT NEXT("a") UTD, "");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+}
+
+SCENARIO(reader_poll, an_earlier_tail_is_another_stream, live_poll)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("b") UTD, "x");
+    asks(p, "live=long-poll&offset=b");
+    answers(p, 204, NEXT("a") UTD, "");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+}
+
+SCENARIO(reader_poll, retries_without_limit_once_it_lives, live_poll)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    int64_t most = 100;
+    for (int i = 0; i < 30; i++) {
+        asks(p, "live=long-poll&offset=a");
+        fails(p, i % 2 ? DS_END_CONNECT : DS_END_CUT);
+        waits(p, most / 2, most);
+        most = most * 2 > 30000 ? 30000 : most * 2;
+    }
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 200, TEXT NEXT("b"), "y");
+    asks(p, "live=long-poll&offset=b");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+}
+
+SCENARIO(reader_poll, answers_at_once_and_with_nothing_are_paced, live_poll)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    for (int i = 0; i < 5; i++) {
+        asks(p, "live=long-poll&offset=a");
+        answers(p, 204, NEXT("a") UTD, "");
+    }
+    waits(p, 100, 100);
+    cr_assert_str_eq(p->notices, "p");
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 204, NEXT("a") UTD, "");
+    waits(p, 200, 200);
+    for (int i = 0; i < 20; i++) {
+        asks(p, "live=long-poll&offset=a");
+        answers(p, 204, NEXT("a") UTD, "");
+        waits(p, 400, 5000);
+    }
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 200, TEXT NEXT("b") UTD, "y");
+    asks(p, "live=long-poll&offset=b");
+    cr_assert_str_eq(p->notices, "p");
+}
+
+/* --- SSE -------------------------------------------------------------------------------------- */
+
+#define CONTROL(fields) "event: control\ndata: {" fields "}\n\n"
+
+static void to_sse(struct play *p)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("a") UTD, "[0]");
+    asks(p, "live=sse&offset=a");
+    opens_sse(p, "");
+}
+
+SCENARIO(reader_sse, data_and_control_are_a_batch, live_auto)
+{
+    to_sse(p);
+    body(p, CONTROL("\"streamNextOffset\":\"a\",\"streamCursor\":\"1\",\"upToDate\":true"));
+    cr_assert_eq(p->batches, 1);
+    body(p, "event: data\ndata: [1,\ndata: 2]\n\nevent: data\ndata: [3]\n\n");
+    cr_assert_eq(p->batches, 1);
+    body(p, CONTROL("\"streamNextOffset\":\"b\",\"streamCursor\":\"2\",\"upToDate\":true"));
+    cr_assert_eq(p->batches, 2);
+    last(p, "a+0>b utd c");
+    got(p, "0\n1\n2\n3\n");
+    p->now += 60000;
+    over(p, DS_END_COMPLETE);
+    asks(p, "cursor=2&live=sse&offset=b");
+    cr_assert_str_eq(p->notices, "c");
+    opens_sse(p, "");
+    body(p, CONTROL("\"streamNextOffset\":\"b\",\"streamClosed\":true"));
+    ends(p, DSTREAM_OK);
+    last(p, "b+0>b utd closed");
+    cr_assert(p->aborted);
+}
+
+SCENARIO(reader_sse, what_no_control_event_covers_is_not_delivered, live_auto)
+{
+    to_sse(p);
+    body(p, "event: data\ndata: [1]\n\n");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("b") UTD, "[1]");
+    asks(p, "live=sse&offset=b");
+    got(p, "0\n1\n");
+}
+
+SCENARIO(reader_sse, nothing_is_read_behind_the_end, live_auto)
+{
+    to_sse(p);
+    body(p,
+         "event: data\ndata: [1]\n\n" CONTROL(
+             "\"streamNextOffset\":\"b\",\"streamClosed\":true") "event: data\ndata: garbage\n\n");
+    ends(p, DSTREAM_OK);
+    got(p, "0\n1\n");
+    last(p, "a+0>b utd closed");
+}
+
+SCENARIO(reader_sse, an_end_ahead_of_its_data_is_looked_at_by_plain_gets, live_auto)
+{
+    to_sse(p);
+    body(p, CONTROL("\"streamNextOffset\":\"b\",\"streamClosed\":true"));
+    asks(p, "offset=a");
+    cr_assert(p->aborted || p->in_flight);
+    answers(p, 200, JSON NEXT("b") UTD END, "[1]");
+    ends(p, DSTREAM_OK);
+    got(p, "0\n1\n");
+}
+
+SCENARIO(reader_sse, data_at_the_same_offset_is_data, live_auto)
+{
+    to_sse(p);
+    body(p, "event: data\ndata: [1]\n\n" CONTROL("\"streamNextOffset\":\"a\""));
+    last(p, "a+0>a");
+    got(p, "0\n1\n");
+}
+
+SCENARIO(reader_sse, three_short_ones_are_enough, live_auto)
+{
+    to_sse(p);
+    p->random = 12345;
+    for (int i = 0; i < 2; i++) {
+        over(p, DS_END_COMPLETE);
+        waits(p, 0, 5000);
+        asks(p, "live=sse&offset=a");
+        opens_sse(p, "");
+    }
+    over(p, DS_END_COMPLETE);
+    asks(p, "live=long-poll&offset=a");
+    cr_assert_str_eq(p->notices, "f");
+    answers(p, 200, JSON NEXT("b") UTD, "[1]");
+    asks(p, "live=long-poll&offset=b");
+}
+
+SCENARIO(reader_sse, one_who_insists_on_it_hears_when_no_control_comes, live_sse)
+{
+    to_sse(p);
+    p->random = 12345;
+    for (int i = 0; i < 2; i++) {
+        body(p, "event: data\ndata: [1]\n\n");
+        p->now += 5000;
+        over(p, DS_END_COMPLETE);
+        waits(p, 0, 5000);
+        asks(p, "live=sse&offset=a");
+        opens_sse(p, "");
+    }
+    over(p, DS_END_COMPLETE);
+    ends(p, DSTREAM_ERR_PROTOCOL);
+    got(p, "0\n");
+}
+
+SCENARIO(reader_sse, one_who_insists_is_paced_where_control_comes, live_sse)
+{
+    to_sse(p);
+    p->random = UINT64_MAX;
+    for (int i = 0; i < 10; i++) {
+        body(p, CONTROL("\"streamNextOffset\":\"a\",\"upToDate\":true"));
+        over(p, DS_END_COMPLETE);
+        waits(p, 1, 5000);
+        asks(p, "live=sse&offset=a");
+        opens_sse(p, "");
+    }
+    cr_assert_str_eq(p->notices, "p");
+}
+
+SCENARIO(reader_sse, a_proxy_that_holds_everything_back_counts_as_short, live_auto)
+{
+    to_sse(p);
+    for (int i = 0; i < 3; i++) {
+        struct ds_step s = settle(p);
+        cr_assert_eq(s.kind, DS_STEP_WAIT);
+        cr_assert_eq(s.u.until - p->now, 10000);
+        p->now = s.u.until;
+        s = settle(p);
+        if (i == 2)
+            break;
+        if (s.kind == DS_STEP_WAIT) {
+            p->now = s.u.until;
+            settle(p);
+        }
+        asks(p, "live=sse&offset=a");
+        opens_sse(p, "");
+    }
+    asks(p, "live=long-poll&offset=a");
+}
+
+SCENARIO(reader_sse, silence_is_an_error, live_auto)
+{
+    to_sse(p);
+    body(p, ": hello\n");
+    struct ds_step s = settle(p);
+    cr_assert_eq(s.u.until - p->now, 90000);
+    p->now += 80000;
+    body(p, ":\n");
+    s = settle(p);
+    cr_assert_eq(s.u.until - p->now, 90000);
+    p->now = s.u.until;
+    waits(p, 50, 100);
+    cr_assert(p->aborted);
+    cr_assert_eq(p->notice_code, DSTREAM_ERR_TIMEOUT);
+    asks(p, "offset=a");
+}
+
+SCENARIO(reader_sse, a_consumer_that_is_slow_is_no_silence, live_auto)
+{
+    to_sse(p);
+    p->hold = true;
+    body(p, "event: data\ndata: [1]\n\n" CONTROL("\"streamNextOffset\":\"b\""));
+    struct ds_step s = settle(p);
+    cr_assert_eq(s.kind, DS_STEP_DELIVER);
+    p->now += 3600000;
+    s = settle(p);
+    cr_assert_eq(s.kind, DS_STEP_DELIVER);
+    p->hold = false;
+    s = settle(p);
+    cr_assert_eq(s.kind, DS_STEP_WAIT);
+    cr_assert_eq(s.u.until - p->now, 90000);
+}
+
+static const struct {
+    const char *what, *body;
+    enum dstream_code code;
+} malformed[] = {
+    {"no JSON", "event: control\ndata: {\n\n", DSTREAM_ERR_PARSE},
+    {"no offset", "event: control\ndata: {\"upToDate\":true}\n\n", DSTREAM_ERR_PROTOCOL},
+    {"a sentinel", "event: control\ndata: {\"streamNextOffset\":\"-1\"}\n\n", DSTREAM_ERR_PROTOCOL},
+    {"no array", "event: data\ndata: {}\n\n", DSTREAM_ERR_PARSE},
+    {"bad JSON", "event: data\ndata: [1,]\n\n", DSTREAM_ERR_PARSE},
+};
+
+Test(reader_sse, malformed_events_end_it_and_what_came_before_stays)
+{
+    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
+        for (size_t piece = 0; piece < 3; piece++) {
+            struct play p = new_play();
+            live_auto(&p.config);
+            p.piece = piece;
+            begin(&p);
+            to_sse(&p);
+            body(&p, "event: data\ndata: [1]\n\n" CONTROL("\"streamNextOffset\":\"b\""));
+            body(&p, malformed[i].body);
+            ends(&p, malformed[i].code);
+            got(&p, "0\n1\n");
+            cr_assert_str_eq(ds_reader_error(p.r)->offset, "a");
+            end(&p);
+        }
+    }
+}
+
+/* What is answered to an SSE request, and what auto makes of it. */
+static const struct {
+    int status;
+    const char *fields;
+    bool falls_back;
+    enum dstream_code insisting;
+} openings[] = {
+    {400, "", true, DSTREAM_ERR_BAD_REQUEST},
+    {405, "", true, DSTREAM_ERR_BAD_REQUEST},
+    {406, "", true, DSTREAM_ERR_BAD_REQUEST},
+    {415, "", true, DSTREAM_ERR_BAD_REQUEST},
+    {501, "", true, DSTREAM_ERR_BAD_REQUEST},
+    {200, JSON, true, DSTREAM_ERR_PROTOCOL},
+    {204, "", true, DSTREAM_ERR_PROTOCOL},
+    {401, "", false, DSTREAM_ERR_AUTH},
+    {403, "", false, DSTREAM_ERR_AUTH},
+    {404, "", false, DSTREAM_ERR_DELETED},
+    {410, "", false, DSTREAM_ERR_GONE},
+    {200, "content-type: text/event-stream\nstream-sse-data-encoding: hex\n", true,
+     DSTREAM_ERR_PROTOCOL},
+};
+
+Test(reader_sse, where_it_is_not_to_be_had)
+{
+    for (size_t i = 0; i < sizeof openings / sizeof *openings; i++) {
+        for (int insist = 0; insist < 2; insist++) {
+            struct play p = new_play();
+            p.config.live = insist ? DSTREAM_LIVE_SSE : DSTREAM_LIVE_AUTO;
+            begin(&p);
+            asks(&p, "offset=-1");
+            answers(&p, 200, JSON NEXT("a") UTD, "[0]");
+            asks(&p, "live=sse&offset=a");
+            answers(&p, openings[i].status, openings[i].fields, "[]");
+            if (openings[i].falls_back && !insist) {
+                asks(&p, "live=long-poll&offset=a");
+                cr_assert_str_eq(p.notices, "f");
+            } else {
+                ends(&p, openings[i].insisting);
+            }
+            end(&p);
+        }
+    }
+}
+
+SCENARIO(reader_sse, binary_comes_as_base64, live_auto)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a") UTD, "x");
+    asks(p, "live=sse&offset=a");
+    opens_sse(p, "stream-sse-data-encoding: base64\n");
+    body(p, "event: data\ndata: aGVs\ndata: bG8=\n\nevent: data\ndata: IQ==\n\n" CONTROL(
+                "\"streamNextOffset\":\"b\""));
+    got(p, "xhello!");
+    over(p, DS_END_COMPLETE);
+    asks(p, "live=sse&offset=b");
+    opens_sse(p, "");
+    asks(p, "live=long-poll&offset=b");
+}
+
+SCENARIO(reader_sse, text_is_read_by_long_poll, live_auto)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    asks(p, "live=long-poll&offset=a");
+}
+
+SCENARIO(reader_sse, text_by_request_is_lossy_and_said_to_be, live_sse)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    asks(p, "live=sse&offset=a");
+    opens_sse(p, "");
+    body(p, "event: data\ndata: y\n\n" CONTROL("\"streamNextOffset\":\"b\""));
+    last(p, "a+0>b lossy");
+    cr_assert_str_eq(p->notices, "l");
+    got(p, "xy");
+}
+
+/* --- failures --------------------------------------------------------------------------------- */
+
+static const struct {
+    int status;
+    enum dstream_code code;
+    bool retried;
+} statuses[] = {
+    {400, DSTREAM_ERR_BAD_REQUEST, false}, {401, DSTREAM_ERR_AUTH, false},
+    {403, DSTREAM_ERR_AUTH, false},        {404, DSTREAM_ERR_NOT_FOUND, false},
+    {405, DSTREAM_ERR_BAD_REQUEST, false}, {406, DSTREAM_ERR_BAD_REQUEST, false},
+    {408, DSTREAM_ERR_TIMEOUT, true},      {409, DSTREAM_ERR_CONFLICT, false},
+    {410, DSTREAM_ERR_GONE, false},        {412, DSTREAM_ERR_BAD_REQUEST, false},
+    {413, DSTREAM_ERR_BAD_REQUEST, false}, {416, DSTREAM_ERR_BAD_REQUEST, false},
+    {425, DSTREAM_ERR_BUSY, true},         {429, DSTREAM_ERR_BUSY, true},
+    {431, DSTREAM_ERR_BAD_REQUEST, false}, {500, DSTREAM_ERR_SERVER, true},
+    {501, DSTREAM_ERR_BAD_REQUEST, false}, {502, DSTREAM_ERR_SERVER, true},
+    {503, DSTREAM_ERR_SERVER, true},       {504, DSTREAM_ERR_SERVER, true},
+    {505, DSTREAM_ERR_BAD_REQUEST, false}, {304, DSTREAM_ERR_PROTOCOL, false},
+    {206, DSTREAM_ERR_PROTOCOL, false},    {300, DSTREAM_ERR_PROTOCOL, false},
+};
+
+Test(reader_failure, each_status)
+{
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        struct play p = new_play();
+        begin(&p);
+        asks(&p, "offset=-1");
+        answers(&p, statuses[i].status, "content-type: text/plain\n", "because\n");
+        for (int n = 0; statuses[i].retried && n < 5; n++) {
+            waits(&p, 50, 3200);
+            cr_assert_eq(p.notice_code, statuses[i].code);
+            asks(&p, "offset=-1");
+            answers(&p, statuses[i].status, "content-type: text/plain\n", "because\n");
+        }
+        ends(&p, statuses[i].code);
+        cr_assert_eq(ds_reader_error(p.r)->status, statuses[i].status);
+        if (statuses[i].code != DSTREAM_ERR_PROTOCOL)
+            cr_assert(strstr(ds_reader_error(p.r)->message, "because"), "%s",
+                      ds_reader_error(p.r)->message);
+        end(&p);
+    }
+}
+
+static const struct {
+    enum ds_end end;
+    enum dstream_code code;
+    bool retried;
+} endings[] = {
+    {DS_END_RESOLVE, DSTREAM_ERR_RESOLVE, true},  {DS_END_CONNECT, DSTREAM_ERR_CONNECT, true},
+    {DS_END_CUT, DSTREAM_ERR_NETWORK, true},      {DS_END_TLS, DSTREAM_ERR_TLS, true},
+    {DS_END_TLS_REFUSED, DSTREAM_ERR_TLS, false}, {DS_END_BAD, DSTREAM_ERR_ARGUMENT, false},
+    {DS_END_LIMIT, DSTREAM_ERR_LIMIT, false},     {DS_END_NOMEM, DSTREAM_ERR_NOMEM, false},
+};
+
+Test(reader_failure, each_end)
+{
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        struct play p = new_play();
+        begin(&p);
+        asks(&p, "offset=-1");
+        fails(&p, endings[i].end);
+        for (int n = 0; endings[i].retried && n < 5; n++) {
+            waits(&p, 50, 3200);
+            asks(&p, "offset=-1");
+            fails(&p, endings[i].end);
+        }
+        ends(&p, endings[i].code);
+        cr_assert(strstr(ds_reader_error(p.r)->message, "so it went"));
+        end(&p);
+    }
+}
+
+SCENARIO(reader_failure, retry_after_is_a_floor, live_poll)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 503, "retry-after: 7000\n", "");
+    waits(p, 7000, 7000);
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 429, "retry-after: 31536000000\n", "");
+    waits(p, 300000, 300000);
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 429, "retry-after: 0\n", "");
+    waits(p, 200, 400);
+}
+
+SCENARIO(reader_failure, a_wait_beyond_what_is_left_fails_at_once, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 503, "retry-after: 3000000\n", "");
+    ends(p, DSTREAM_ERR_BUSY);
+}
+
+SCENARIO(reader_failure, no_answer_in_time, NULL)
+{
+    for (int n = 0; n < 2; n++) {
+        asks(p, "offset=-1");
+        ds_reader_connected(p->r, p->now);
+        struct ds_step s = settle(p);
+        cr_assert_eq(s.u.until - p->now, 10000);
+        p->now = s.u.until;
+        if (n == 0)
+            waits(p, 50, 100);
+    }
+    /* 20 s are over before the retries are. */
+    ends(p, DSTREAM_ERR_TIMEOUT);
+}
+
+SCENARIO(reader_failure, the_body_stands_still, NULL)
+{
+    asks(p, "offset=-1");
+    head(p, 200, BIN NEXT("a") UTD);
+    feed(p, "x", 1);
+    struct ds_step s = settle(p);
+    cr_assert_eq(s.u.until - p->now, 30000);
+    p->now = s.u.until - 1;
+    feed(p, "y", 1);
+    s = settle(p);
+    cr_assert_eq(s.u.until - p->now, 30000);
+    p->now = s.u.until;
+    ends(p, DSTREAM_ERR_TIMEOUT);
+    cr_assert(p->aborted);
+}
+
+SCENARIO(reader_failure, no_next_offset_is_tried_three_times, live_auto)
+{
+    for (int n = 0; n < 2; n++) {
+        asks(p, "offset=-1");
+        answers(p, 200, "content-type: text/html\n", "<html>");
+        waits(p, 50, 200);
+    }
+    asks(p, "offset=-1");
+    answers(p, 200, "content-type: text/html\n", "<html>");
+    ends(p, DSTREAM_ERR_PROTOCOL);
+    got(p, "");
+}
+
+Test(reader_failure, tokens_that_cannot_be)
+{
+    static char huge[1100];
+    memset(huge, 'x', sizeof huge - 1);
+    const struct {
+        const char *next;
+        enum dstream_code code;
+        int tries;
+    } tokens[] = {{"-1", DSTREAM_ERR_PROTOCOL, 3},
+                  {"now", DSTREAM_ERR_PROTOCOL, 3},
+                  {"a b", DSTREAM_ERR_PROTOCOL, 3},
+                  {huge, DSTREAM_ERR_LIMIT, 1}};
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
+        struct play p = new_play();
+        char fields[1300];
+        snprintf(fields, sizeof fields, BIN "stream-next-offset: %s\n", tokens[i].next);
+        begin(&p);
+        for (int n = 1; n <= tokens[i].tries; n++) {
+            asks(&p, "offset=-1");
+            answers(&p, 200, fields, "x");
+            if (n < tokens[i].tries)
+                waits(&p, 50, 400);
+        }
+        ends(&p, tokens[i].code);
+        got(&p, "");
+        end(&p);
+    }
+}
+
+static void small_bodies(struct ds_reader_config *c)
+{
+    c->limits.max_body = 4;
+}
+
+SCENARIO(reader_failure, a_body_over_the_limit, small_bodies)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a") UTD, "12345");
+    ends(p, DSTREAM_ERR_LIMIT);
+    got(p, "");
+}
+
+SCENARIO(reader_failure, json_that_is_none, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("a"), "[1]");
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("b") UTD, "[2,3");
+    ends(p, DSTREAM_ERR_PARSE);
+    got(p, "1\n");
+    cr_assert_str_eq(ds_reader_error(p->r)->offset, "a");
+}
+
+SCENARIO(reader_failure, another_content_type_is_another_stream, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, "content-type: Text/Plain\n" NEXT("a"), "x");
+    asks(p, "offset=a");
+    answers(p, 200, TEXT NEXT("b"), "y");
+    asks(p, "offset=b");
+    answers(p, 200, JSON NEXT("c") UTD, "[1]");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+    got(p, "xy");
+}
+
+SCENARIO(reader_failure, a_stream_that_goes_is_deleted, live_poll)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 404, "", "");
+    ends(p, DSTREAM_ERR_DELETED);
+}
+
+static void awaited(struct ds_reader_config *c)
+{
+    c->wait_create = true;
+    c->live = DSTREAM_LIVE_LONG_POLL;
+}
+
+SCENARIO(reader_failure, a_stream_that_is_not_there_is_awaited, awaited)
+{
+    for (int i = 0; i < 40; i++) {
+        asks(p, "offset=-1");
+        answers(p, 404, "", "");
+        waits(p, 50, 30000);
+    }
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 404, "", "");
+    ends(p, DSTREAM_ERR_DELETED);
+}
+
+/* --- redirects -------------------------------------------------------------------------------- */
+
+SCENARIO(reader_redirect, is_followed_for_one_request, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 307, "location: http://h/other?offset=-1\n", "moved");
+    asks(p, "GET http://h/other?offset=-1");
+    cr_assert(p->own_headers);
+    answers(p, 302, "location: http://elsewhere/x\n", "");
+    asks(p, "GET http://elsewhere/x");
+    cr_assert_not(p->own_headers);
+    answers(p, 302, "location: http://h/back\n", "");
+    asks(p, "GET http://h/back");
+    cr_assert_not(p->own_headers, "once the origin was left, the user's headers stay away");
+    answers(p, 200, BIN NEXT("a"), "x");
+    asks(p, "offset=a");
+    cr_assert(p->own_headers);
+    got(p, "x");
+}
+
+SCENARIO(reader_redirect, has_an_end, NULL)
+{
+    asks(p, "offset=-1");
+    for (int i = 0; i < 5; i++) {
+        answers(p, 302, "location: http://h/again\n", "");
+        asks(p, "GET http://h/again");
+    }
+    answers(p, 302, "location: http://h/again\n", "");
+    ends(p, DSTREAM_ERR_REDIRECT);
+}
+
+SCENARIO(reader_redirect, to_nowhere, NULL)
+{
+    asks(p, "offset=-1");
+    answers(p, 302, "", "");
+    ends(p, DSTREAM_ERR_REDIRECT);
+}
+
+/* --- the tail as it was at the start ---------------------------------------------------------- */
+
+static void at_tail(struct ds_reader_config *c)
+{
+    c->stop_at_tail = true;
+}
+
+SCENARIO(reader_tail, stops_where_the_stream_ended, at_tail)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a"), "x");
+    asks(p, "HEAD " BASE);
+    answers(p, 200, BIN NEXT("b"), "");
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("c"), "y");
+    ends(p, DSTREAM_OK);
+    got(p, "xy");
+}
+
+SCENARIO(reader_tail, is_not_asked_for_where_one_answer_is_all, at_tail)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a") UTD, "x");
+    ends(p, DSTREAM_OK);
+}
+
+SCENARIO(reader_tail, before_the_position_is_another_stream, at_tail)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("b"), "x");
+    asks(p, "HEAD " BASE);
+    answers(p, 200, BIN NEXT("a"), "");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+}
+
+/* --- the witness ------------------------------------------------------------------------------ */
+
+static struct ds_witness witness;
+
+static void resumed(struct ds_reader_config *c)
+{
+    witness = (struct ds_witness){.start = "a", .units = 3};
+    ds_hash_of("xyz", 3, witness.hash);
+    c->offset = "c";
+    c->seen = true;
+    c->content_type = "application/octet-stream";
+    c->witness = &witness;
+}
+
+SCENARIO(reader_witness, is_found_again_first, resumed)
+{
+    asks(p, "offset=a");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    asks(p, "offset=a");
+    head(p, 200, BIN NEXT("b"));
+    body(p, "xy");
+    over(p, DS_END_COMPLETE);
+    asks(p, "offset=b");
+    head(p, 200, BIN NEXT("z"));
+    body(p, "z and much more that is not waited for");
+    asks(p, "offset=c");
+    cr_assert_eq(p->batches, 0);
+    answers(p, 200, BIN NEXT("d") UTD, "new");
+    ends(p, DSTREAM_OK);
+    got(p, "new");
+}
+
+SCENARIO(reader_witness, that_differs_is_another_stream, resumed)
+{
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("d") UTD, "xyy and more");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+    cr_assert_eq(p->batches, 0);
+}
+
+SCENARIO(reader_witness, that_is_too_short_is_another_stream, resumed)
+{
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b") UTD, "xy");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+}
+
+SCENARIO(reader_witness, of_another_type_is_another_stream, resumed)
+{
+    asks(p, "offset=a");
+    answers(p, 200, TEXT NEXT("d") UTD, "xyz");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+}
+
+SCENARIO(reader_witness, that_is_gone_is_said, resumed)
+{
+    asks(p, "offset=a");
+    answers(p, 410, "", "");
+    asks(p, "offset=c");
+    cr_assert_str_eq(p->notices, "w");
+}
+
+SCENARIO(reader_witness, of_a_deleted_stream, resumed)
+{
+    asks(p, "offset=a");
+    answers(p, 404, "", "");
+    ends(p, DSTREAM_ERR_DELETED);
+}
+
+static void resumed_json(struct ds_reader_config *c)
+{
+    witness = (struct ds_witness){.start = "-1", .units = 2};
+    ds_hash_of("{\"a\": 1}\n2\n", 11, witness.hash);
+    c->offset = "c";
+    c->seen = true;
+    c->live = DSTREAM_LIVE_AUTO;
+    c->recheck = true;
+    c->content_type = "application/json";
+    c->witness = &witness;
+}
+
+SCENARIO(reader_witness, of_json_is_looked_for_again_after_each_connection, resumed_json)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("c"), "[{\"a\":\r\n 1}, 2, 3]");
+    asks(p, "offset=c");
+    answers(p, 200, JSON NEXT("c") UTD, "[]");
+    asks(p, "live=sse&offset=c");
+    opens_sse(p, "");
+    body(p, CONTROL("\"streamNextOffset\":\"c\",\"upToDate\":true"));
+    p->now += 60000;
+    over(p, DS_END_COMPLETE);
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("c"), "[{\"a\": 1},2]");
+    asks(p, "live=sse&offset=c");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("c"), "[{\"a\":  1},2]");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+    cr_assert(strstr(ds_reader_error(p->r)->message, "beginning"));
+}
+
+/* --- use -------------------------------------------------------------------------------------- */
+
+Test(reader_use, what_cannot_be_read)
+{
+    static const struct {
+        const char *url, *offset;
+        uint64_t skip;
+    } bad[] = {{"ftp://h/s", "-1", 0},
+               {"http://h/s?offset=3", "-1", 0},
+               {"http://h/s?a=1&live=x", "-1", 0},
+               {"http://h/s?%63ursor=", "-1", 0},
+               {BASE, "", 0},
+               {BASE, "a b", 0},
+               {BASE, "now", 1}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct ds_reader_config c = {.url = bad[i].url,
+                                     .offset = bad[i].offset,
+                                     .skip = bad[i].skip,
+                                     .limits = ds_limits_default()};
+        struct dstream_error err = {0};
+        struct ds_reader *r = NULL;
+        cr_assert_eq(ds_reader_new(&r, &c, &err), DSTREAM_ERR_ARGUMENT, "%zu", i);
+        cr_assert_null(r);
+        cr_assert(err.message[0]);
+    }
+}
+
+Test(reader_use, memory_that_is_not_there)
+{
+    for (long n = 0; n < 60; n++) {
+        struct play p = new_play();
+        struct dstream_error err = {0};
+        live_auto(&p.config);
+        p.now = 1;
+        ds_buf_init(&p.data, 1 << 20);
+        ds_alloc_fail_after(n);
+        enum dstream_code rc = ds_reader_new(&p.r, &p.config, &err);
+        if (rc == DSTREAM_OK && settle(&p).kind == DS_STEP_REQUEST) {
+            answers(&p, 200, JSON NEXT("a") UTD, "[1,2]");
+            if (settle(&p).kind == DS_STEP_REQUEST) {
+                opens_sse(&p, "");
+                body(&p, "event: data\ndata: [1]\n\n" CONTROL("\"streamNextOffset\":\"b\""));
+            }
+        }
+        ds_alloc_fail_after(-1);
+        if (rc != DSTREAM_OK)
+            cr_assert_eq(rc, DSTREAM_ERR_NOMEM);
+        end(&p);
+    }
+}
