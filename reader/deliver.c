@@ -201,7 +201,7 @@ static void note_progress(struct ds_reader *r)
     r->a.delivered = true;
     r->failures = 0;
     r->idle = r->moves = 0;
-    r->short_sse = 0;
+    r->short_sse = r->without_control = 0;
 }
 
 void ds_reader_ack(struct ds_reader *r, int64_t now)

@@ -107,7 +107,7 @@ struct ds_reader {
     unsigned failures, bad_answers;
     int64_t failing_since;
     unsigned short_sse;
-    bool short_control; /* one of those short connections brought a control event */
+    unsigned without_control; /* of those short connections, since one brought a control event */
     unsigned idle, moves;
     int64_t idle_since;
     bool said_paced, said_lossy;

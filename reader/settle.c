@@ -64,6 +64,13 @@ static void pace(struct ds_reader *r, int64_t now)
 
 /* --- failures --------------------------------------------------------------------------------- */
 
+/* Between two requests the stream may have been made anew. */
+static void recheck(struct ds_reader *r)
+{
+    if (r->recheck && r->witness.units > 0)
+        r->verify_due = true;
+}
+
 /* For how long there was no progress is counted from where there last was any. */
 static void count_failure(struct ds_reader *r)
 {
@@ -119,8 +126,7 @@ static void settle_failure(struct ds_reader *r, int64_t now, uint64_t random)
     }
     forgive(r);
     count_failure(r);
-    if (r->recheck && r->witness.units > 0)
-        r->verify_due = true;
+    recheck(r);
     if (r->a.kind == DS_ASK_SSE)
         r->catching = true;
     int64_t asked = retry_after(r);
@@ -147,17 +153,17 @@ static void fall_back(struct ds_reader *r)
 static void settle_short(struct ds_reader *r, int64_t now, uint64_t random)
 {
     const struct ds_limits *l = &r->limits;
-    bool control = r->a.control_at >= 0;
-    r->short_control = r->short_sse == 0 ? control : r->short_control || control;
+    r->without_control = r->a.control_at >= 0 ? 0 : r->without_control + 1;
     if (r->short_sse < UINT32_MAX)
         r->short_sse++;
     if (r->short_sse >= l->short_count && r->live == DSTREAM_LIVE_AUTO) {
         fall_back(r);
         return;
     }
-    if (r->short_sse >= l->short_count && !r->short_control) {
+    if (r->without_control >= l->short_count) {
         ds_reader_fail(r, DSTREAM_ERR_PROTOCOL, false,
-                       "%u SSE connections in a row ended without a control event", r->short_sse);
+                       "%u SSE connections in a row ended without a control event",
+                       r->without_control);
         give_up(r);
         return;
     }
@@ -175,11 +181,10 @@ static void settle_sse_end(struct ds_reader *r, int64_t now, uint64_t random)
 {
     struct ds_attempt *a = &r->a;
     bool lived = a->ended_at - a->headed_at >= r->limits.healthy_sse;
-    if (r->recheck && r->witness.units > 0)
-        r->verify_due = true;
+    recheck(r);
     forgive(r);
     if (!a->quiet && a->control_at >= 0 && (lived || a->moved)) {
-        r->short_sse = 0;
+        r->short_sse = r->without_control = 0;
         ds_reader_notice(r, DS_NOTICE_RECONNECT, 0);
     } else {
         settle_short(r, now, random);
@@ -190,6 +195,7 @@ static void settle_sse_end(struct ds_reader *r, int64_t now, uint64_t random)
 
 static void settle_no_sse(struct ds_reader *r)
 {
+    recheck(r);
     if (r->live == DSTREAM_LIVE_AUTO)
         fall_back(r);
     else

@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "base/url.h"
 #include "reader/session.h"
 
 bool ds_verify_begin(struct ds_reader *r)
@@ -66,7 +67,8 @@ void ds_verify_complete(struct ds_reader *r)
 {
     struct ds_attempt *a = &r->a;
     uint64_t units = units_at_hand(r);
-    if (a->up_to_date) {
+    bool before = !ds_token_is_sentinel(a->start) && strcmp(a->next, a->start) < 0;
+    if (a->up_to_date || before) {
         found_or_not(r, false);
         return;
     }
