@@ -330,13 +330,13 @@ static void check_recheck(struct life *l, const struct ds_request *req)
     snprintf(want, sizeof want, "?offset=%s", w.start);
     const char *query = strchr(req->url, '?');
     /* A witness that goes over several pages is gone on with where it was. */
-    if (due && !l->rechecking && (!query || strcmp(query, want) != 0))
+    bool is = query && strcmp(query, want) == 0;
+    if (due && !l->rechecking && !is)
         wrong(l,
               "the witness at %s is not looked for after an error or the end of an SSE "
               "connection",
               w.start);
-    if (due)
-        l->rechecking = true;
+    l->rechecking |= is;
 }
 
 static void begin_request(struct life *l, const struct ds_request *req)
