@@ -73,6 +73,8 @@ enum dstream_code ds_end_code(enum ds_end end)
         return DSTREAM_ERR_TLS;
     case DS_END_BAD:
         return DSTREAM_ERR_ARGUMENT;
+    case DS_END_PROTOCOL:
+        return DSTREAM_ERR_PROTOCOL;
     case DS_END_LIMIT:
         return DSTREAM_ERR_LIMIT;
     case DS_END_NOMEM:

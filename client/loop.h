@@ -13,8 +13,10 @@ enum { DS_LOOP_READ = DS_WATCH_READ, DS_LOOP_WRITE = DS_WATCH_WRITE, DS_LOOP_HAN
 
 typedef void (*ds_on_fd)(void *ctx, int fd, unsigned what);
 /* Watches `fd` for `what` (DS_LOOP_*); 0 removes it. DS_LOOP_HANGUP alone waits for nothing but the
- * other end going away (POLLHUP, POLLERR). Another `what` for the same fd replaces the last. A
- * caller's watch and the transport's never share an fd. */
+ * other end going away (POLLHUP, POLLERR). A descriptor in error is ready for all that it is
+ * watched for, in every turn until the watch is removed. Another `what` for the same fd replaces
+ * the last. A caller's watch and the transport's never share an fd. Remove a watch before its fd
+ * is closed. ERR_ARGUMENT, ERR_NOMEM. */
 enum dstream_code ds_loop_watch(dstream_loop *l, int fd, unsigned what, ds_on_fd on_fd, void *ctx);
 
 /* A timer, owned by its user and zeroed to begin with. */
@@ -24,7 +26,9 @@ struct ds_timer {
     void (*fire)(void *ctx);
     void *ctx;
 };
-/* Arms it for `at` (replacing an earlier time), once. */
+/* Arms it for `at` (replacing an earlier time), once; DS_NEVER is a time too. Those that are due
+ * fire in the order of their times, then of arming. One that is armed from inside a timer fires in
+ * the next turn at the earliest. ERR_NOMEM, not where it was armed already. */
 enum dstream_code ds_timer_set(dstream_loop *l, struct ds_timer *t, int64_t at);
 void ds_timer_stop(dstream_loop *l, struct ds_timer *t);
 

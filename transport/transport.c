@@ -1,2 +1,650 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transport/transport.h"
+
+#include <curl/curl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/header.h"
+#include "transport/head.h"
+#include "transport/outcome.h"
+
+#define RECEIVE_SIZE 65536L /* bytes that libcurl reads at once, for each transfer under way */
+
+struct ds_transport {
+    CURLM *multi;
+    struct ds_transport_ops ops;
+    void *ctx;
+    /* What waits until no call of libcurl is under way, which allows neither a start nor a
+     * removal from inside its callbacks; starts and resumptions wait for the next time-out. */
+    struct ds_transfer *work, **work_end;
+    bool inside; /* a call of libcurl that may call back is under way */
+    bool asked;  /* for a time-out at once */
+};
+
+struct ds_session {
+    struct ds_transport *transport;
+    struct curl_slist *headers;
+    char *cacert;
+    bool insecure;
+    long connect_ms;
+    size_t max_head;
+};
+
+struct ds_transfer {
+    struct ds_transport *transport;
+    CURL *easy;
+    struct ds_transfer_ops ops;
+    void *ctx;
+
+    /* The request. */
+    enum ds_method method;
+    char *url;
+    struct curl_slist *headers;
+    const char *body; /* lent until the end */
+    size_t body_len, body_sent;
+
+    /* The answer. */
+    struct ds_head_lines head;
+    const char *refusal; /* why we broke it off ourselves, NULL: we did not */
+    enum ds_end refusal_end;
+    struct ds_result result;
+    char error[CURL_ERROR_SIZE];
+    char detail[CURL_ERROR_SIZE + 128];
+
+    bool added;     /* to the multi handle */
+    bool connected; /* a connection was ready for the request */
+    bool paused;    /* its body callback said so */
+    bool held;      /* libcurl has kept a piece back meanwhile */
+    bool ended;     /* `result` is final, but it may wait for the end of a pause */
+    bool cancelled; /* its owner has forgotten it */
+
+    bool queued;
+    struct ds_transfer *next_work;
+};
+
+/* --- what is put off -------------------------------------------------------------------------- */
+
+static void ask(struct ds_transport *t)
+{
+    if (!t->asked) {
+        t->asked = true;
+        t->ops.timer(t->ctx, 0);
+    }
+}
+
+static void queue(struct ds_transfer *x)
+{
+    struct ds_transport *t = x->transport;
+    if (x->queued)
+        return;
+    x->queued = true;
+    x->next_work = NULL;
+    *t->work_end = x;
+    t->work_end = &x->next_work;
+}
+
+static struct ds_transfer *unqueue(struct ds_transport *t)
+{
+    struct ds_transfer *x = t->work;
+    if (!x)
+        return NULL;
+    t->work = x->next_work;
+    if (!t->work)
+        t->work_end = &t->work;
+    x->queued = false;
+    return x;
+}
+
+/* Takes it out of the middle. */
+static void forget_work(struct ds_transfer *x)
+{
+    struct ds_transport *t = x->transport;
+    struct ds_transfer **p = &t->work;
+    if (!x->queued)
+        return;
+    while (*p != x)
+        p = &(*p)->next_work;
+    *p = x->next_work;
+    if (!*p)
+        t->work_end = p;
+    x->queued = false;
+}
+
+/* --- the life of a transfer ------------------------------------------------------------------- */
+
+static void detach(struct ds_transfer *x)
+{
+    if (x->added)
+        curl_multi_remove_handle(x->transport->multi, x->easy);
+    x->added = false;
+}
+
+static void transfer_free(struct ds_transfer *x)
+{
+    forget_work(x);
+    detach(x);
+    curl_easy_cleanup(x->easy);
+    curl_slist_free_all(x->headers);
+    ds_head_lines_free(&x->head);
+    ds_free(x->url);
+    ds_free(x);
+}
+
+static void report_end(struct ds_transfer *x)
+{
+    x->ops.end(x->ctx, &x->result);
+    transfer_free(x);
+}
+
+/* It has ended with `code`, and is freed here unless it is paused. Nobody is inside libcurl. */
+static void finish(struct ds_transfer *x, CURLcode code)
+{
+    bool head_done = x->head.at == DS_HEAD_DONE;
+    x->result = (struct ds_result){.connected = x->connected, .detail = x->detail};
+    if (x->refusal) {
+        x->result.end = x->refusal_end;
+        x->result.detail = x->refusal;
+    } else {
+        x->result.end = ds_outcome(x->easy, code, x->connected, head_done);
+        if (x->result.end == DS_END_COMPLETE)
+            x->result.detail = "complete";
+        else
+            ds_outcome_detail(x->easy, code, x->error, x->detail, sizeof x->detail);
+    }
+    detach(x);
+    x->ended = true;
+    if (!x->paused)
+        report_end(x);
+}
+
+/* --- libcurl's callbacks ---------------------------------------------------------------------- */
+
+static size_t refuse(struct ds_transfer *x, enum ds_end end, const char *why)
+{
+    x->refusal_end = end;
+    x->refusal = why;
+    return 0; /* libcurl takes it for a failed write */
+}
+
+static void report_head(struct ds_transfer *x)
+{
+    struct ds_head *h = &x->head.head;
+    const char *location = ds_head_get(h, "location");
+    char *target = NULL;
+    if (h->status >= 300 && h->status < 400 && location)
+        target = ds_redirect_target(x->url, location);
+    h->redirect = target;
+    x->ops.head(x->ctx, h);
+    h->redirect = NULL;
+    ds_free(target);
+}
+
+/* None was asked for. A body that we cannot read must not pass for the stream's bytes. */
+static bool is_coded(const struct ds_head *h)
+{
+    const char *coding = ds_head_get(h, "content-encoding");
+    return h->status >= 200 && h->status < 300 && coding && coding[0] &&
+           strcmp(coding, "identity") != 0;
+}
+
+static size_t on_header(char *p, size_t size, size_t n, void *ctx)
+{
+    struct ds_transfer *x = ctx;
+    (void)size; /* always 1 */
+    if (x->cancelled)
+        return 0;
+    switch (ds_head_line(&x->head, p, n)) {
+    case DS_HEAD_MORE:
+        break;
+    case DS_HEAD_READY:
+        if (is_coded(&x->head.head))
+            return refuse(x, DS_END_PROTOCOL,
+                          "the answer has a Content-Encoding that was not asked for");
+        report_head(x);
+        break;
+    case DS_HEAD_OVER:
+        return refuse(x, DS_END_LIMIT, "the head of the answer is over its limit");
+    case DS_HEAD_NO_MEMORY:
+        return refuse(x, DS_END_NOMEM, "no memory for the head of an answer");
+    }
+    return n;
+}
+
+static size_t on_body(char *p, size_t size, size_t n, void *ctx)
+{
+    struct ds_transfer *x = ctx;
+    (void)size;
+    if (x->cancelled)
+        return 0;
+    if (x->paused) {
+        x->held = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    if (n > 0 && !x->ops.body(x->ctx, p, n))
+        x->paused = true;
+    return n;
+}
+
+static size_t on_read(char *out, size_t size, size_t room, void *ctx)
+{
+    struct ds_transfer *x = ctx;
+    size_t n = x->body_len - x->body_sent;
+    if (x->cancelled)
+        return CURL_READFUNC_ABORT;
+    if (n > size * room)
+        n = size * room;
+    if (n > 0)
+        memcpy(out, x->body + x->body_sent, n);
+    x->body_sent += n;
+    return n;
+}
+
+/* libcurl sends a request again by itself, where a connection that was kept turns out to be dead.
+ * Whether a write may be repeated is not for it to know: it cannot have the body again. */
+static int on_seek(void *ctx, curl_off_t offset, int origin)
+{
+    (void)ctx;
+    (void)offset;
+    (void)origin;
+    return CURL_SEEKFUNC_FAIL;
+}
+
+/* A connection is ready for the request. For the second time: see on_seek(). */
+static int on_connected(void *ctx, char *ip, char *local_ip, int port, int local_port)
+{
+    struct ds_transfer *x = ctx;
+    (void)ip;
+    (void)local_ip;
+    (void)port;
+    (void)local_port;
+    if (x->cancelled)
+        return CURL_PREREQFUNC_ABORT;
+    if (x->connected && x->method == DS_POST) {
+        refuse(x, DS_END_CUT, "the connection was closed while the request was sent");
+        return CURL_PREREQFUNC_ABORT;
+    }
+    if (!x->connected && x->ops.connected)
+        x->ops.connected(x->ctx);
+    x->connected = true;
+    return CURL_PREREQFUNC_OK;
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unused)
+{
+    struct ds_transport *t = ctx;
+    (void)easy;
+    (void)unused;
+    unsigned watch = 0;
+    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+        watch |= DS_WATCH_READ;
+    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+        watch |= DS_WATCH_WRITE;
+    t->ops.watch(t->ctx, fd, watch);
+    return 0;
+}
+
+/* While we have asked for a time-out at once, libcurl's time does not matter: it says it again
+ * after each one. */
+static int on_timer(CURLM *multi, long ms, void *ctx)
+{
+    struct ds_transport *t = ctx;
+    (void)multi;
+    if (!t->asked)
+        t->ops.timer(t->ctx, ms);
+    return 0;
+}
+
+/* --- driving ---------------------------------------------------------------------------------- */
+
+static void resume(struct ds_transfer *x)
+{
+    if (x->paused)
+        return; /* paused again meanwhile */
+    if (x->ended) {
+        report_end(x);
+        return;
+    }
+    if (!x->held)
+        return;
+    x->held = false;
+    x->transport->inside = true;
+    CURLcode code = curl_easy_pause(x->easy, CURLPAUSE_CONT);
+    x->transport->inside = false;
+    if (x->cancelled)
+        transfer_free(x);
+    else if (code != CURLE_OK)
+        finish(x, code);
+}
+
+static void work_on(struct ds_transfer *x)
+{
+    if (x->cancelled) {
+        transfer_free(x);
+    } else if (x->added || x->ended) {
+        resume(x);
+    } else {
+        x->added = curl_multi_add_handle(x->transport->multi, x->easy) == CURLM_OK;
+        if (!x->added)
+            finish(x, CURLE_OUT_OF_MEMORY);
+    }
+}
+
+/* Does what was put off until now, not what that brings up. */
+static void do_work(struct ds_transport *t)
+{
+    struct ds_transfer *x, mark = {.transport = t};
+    if (!t->work)
+        return;
+    queue(&mark);
+    while ((x = unqueue(t)) != &mark)
+        work_on(x);
+    if (t->work)
+        ask(t);
+}
+
+/* Frees what was cancelled from inside a callback. */
+static void reap(struct ds_transport *t)
+{
+    struct ds_transfer *next;
+    for (struct ds_transfer *x = t->work; x; x = next) {
+        next = x->next_work;
+        if (x->cancelled)
+            transfer_free(x);
+    }
+}
+
+static void act(struct ds_transport *t, curl_socket_t fd, int what)
+{
+    int running, left;
+    CURLMsg *m;
+    t->inside = true;
+    curl_multi_socket_action(t->multi, fd, what, &running);
+    t->inside = false;
+    reap(t);
+    while ((m = curl_multi_info_read(t->multi, &left))) {
+        char *x = NULL;
+        if (m->msg == CURLMSG_DONE &&
+            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &x) == CURLE_OK && x)
+            finish((struct ds_transfer *)(void *)x, m->data.result);
+    }
+}
+
+void ds_transport_ready(struct ds_transport *t, int fd, unsigned what)
+{
+    int mask = (what & DS_WATCH_READ ? CURL_CSELECT_IN : 0) |
+               (what & DS_WATCH_WRITE ? CURL_CSELECT_OUT : 0);
+    act(t, fd, mask ? mask : CURL_CSELECT_ERR);
+}
+
+void ds_transport_timeout(struct ds_transport *t)
+{
+    t->asked = false;
+    do_work(t);
+    act(t, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* --- transports ------------------------------------------------------------------------------- */
+
+static CURLcode global_result;
+
+static void global_init(void)
+{
+    global_result = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* For the whole process, and never undone: others may use libcurl as well. */
+static bool curl_ready(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    return pthread_once(&once, global_init) == 0 && global_result == CURLE_OK;
+}
+
+struct ds_transport *ds_transport_new(const struct ds_transport_ops *ops, void *ctx)
+{
+    struct ds_transport *t = curl_ready() ? ds_calloc(1, sizeof *t) : NULL;
+    if (!t)
+        return NULL;
+    t->ops = *ops;
+    t->ctx = ctx;
+    t->work_end = &t->work;
+    t->multi = curl_multi_init();
+    if (!t->multi) {
+        ds_free(t);
+        return NULL;
+    }
+    curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
+    curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
+    return t;
+}
+
+void ds_transport_free(struct ds_transport *t)
+{
+    if (!t)
+        return;
+    curl_multi_cleanup(t->multi);
+    ds_free(t);
+}
+
+/* --- sessions --------------------------------------------------------------------------------- */
+
+static enum dstream_code append_line(struct curl_slist **list, const char *line)
+{
+    struct curl_slist *more = curl_slist_append(*list, line);
+    if (!more)
+        return DSTREAM_ERR_NOMEM;
+    *list = more;
+    return DSTREAM_OK;
+}
+
+/* "Name:" asks libcurl to leave a header out, "Name;" to send it empty. */
+static enum dstream_code append_header(struct curl_slist **list, const char *line)
+{
+    size_t name = strcspn(line, ":");
+    if (line[name] == ':' && line[name + 1 + strspn(line + name + 1, " \t")] != '\0')
+        return append_line(list, line);
+    char *empty = ds_strndup(line, name + 1);
+    if (!empty)
+        return DSTREAM_ERR_NOMEM;
+    if (empty[name] == ':')
+        empty[name] = ';';
+    enum dstream_code rc = append_line(list, empty);
+    ds_free(empty);
+    return rc;
+}
+
+static enum dstream_code take_headers(struct ds_session *s, const struct ds_transport_options *o,
+                                      struct dstream_error *err)
+{
+    for (size_t i = 0; i < o->nheaders; i++) {
+        const char *why;
+        enum dstream_code rc = ds_header_check(o->headers[i], &why);
+        if (rc != DSTREAM_OK)
+            return ds_error_set(err, rc, "a header cannot be sent: %s", why);
+        rc = append_header(&s->headers, o->headers[i]);
+        if (rc != DSTREAM_OK)
+            return ds_error_set(err, rc, "no memory for a header");
+    }
+    return DSTREAM_OK;
+}
+
+enum dstream_code ds_session_new(struct ds_session **out, struct ds_transport *t,
+                                 const struct ds_transport_options *o, struct dstream_error *err)
+{
+    struct ds_session *s = ds_calloc(1, sizeof *s);
+    *out = NULL;
+    if (!s)
+        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a session");
+    s->transport = t;
+    s->insecure = o->insecure;
+    /* 0 would mean five minutes to libcurl. */
+    s->connect_ms = o->connect_ms > 0 && o->connect_ms < INT_MAX ? (long)o->connect_ms : INT_MAX;
+    s->max_head = o->max_head;
+    s->cacert = ds_strdup(o->cacert);
+    enum dstream_code rc = take_headers(s, o, err);
+    if (rc == DSTREAM_OK && o->cacert && !s->cacert)
+        rc = ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a session");
+    if (rc != DSTREAM_OK) {
+        ds_session_free(s);
+        return rc;
+    }
+    *out = s;
+    return DSTREAM_OK;
+}
+
+void ds_session_free(struct ds_session *s)
+{
+    if (!s)
+        return;
+    curl_slist_free_all(s->headers);
+    ds_free(s->cacert);
+    ds_free(s);
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+/* Sets an option, keeping the first error. A macro, for libcurl checks the types. */
+#define SET(option, value)                                                                         \
+    do {                                                                                           \
+        if (rc == CURLE_OK)                                                                        \
+            rc = curl_easy_setopt(x->easy, (option), (value));                                     \
+    } while (0)
+
+static CURLcode set_method(struct ds_transfer *x)
+{
+    CURLcode rc = CURLE_OK;
+    switch (x->method) {
+    case DS_GET:
+        break;
+    case DS_HEAD:
+        SET(CURLOPT_NOBODY, 1L);
+        break;
+    case DS_DELETE:
+        SET(CURLOPT_CUSTOMREQUEST, "DELETE");
+        break;
+    case DS_PUT:
+    case DS_POST:
+        SET(CURLOPT_UPLOAD, 1L);
+        SET(CURLOPT_CUSTOMREQUEST, x->method == DS_POST ? "POST" : "PUT");
+        SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)x->body_len);
+        SET(CURLOPT_READFUNCTION, on_read);
+        SET(CURLOPT_READDATA, x);
+        SET(CURLOPT_SEEKFUNCTION, on_seek);
+        SET(CURLOPT_SEEKDATA, x);
+        break;
+    }
+    return rc;
+}
+
+static CURLcode set_connection(struct ds_transfer *x, const struct ds_session *s)
+{
+    CURLcode rc = CURLE_OK;
+    SET(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_HTTP09_ALLOWED, 0L);
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, s->connect_ms);
+    SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(CURLOPT_BUFFERSIZE, RECEIVE_SIZE);
+    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    if (s->cacert) {
+        SET(CURLOPT_CAINFO, s->cacert);
+        SET(CURLOPT_CAPATH, NULL); /* instead of the system's, not besides */
+    }
+    SET(CURLOPT_SSL_VERIFYPEER, s->insecure ? 0L : 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, s->insecure ? 0L : 2L);
+    return rc;
+}
+
+static CURLcode set_callbacks(struct ds_transfer *x)
+{
+    CURLcode rc = CURLE_OK;
+    SET(CURLOPT_PRIVATE, x);
+    SET(CURLOPT_ERRORBUFFER, x->error);
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, x);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, x);
+    SET(CURLOPT_PREREQFUNCTION, on_connected);
+    SET(CURLOPT_PREREQDATA, x);
+    return rc;
+}
+
+static CURLcode set_up(struct ds_transfer *x, const struct ds_session *s)
+{
+    char agent[64] = "dstream/";
+    CURLcode rc = set_connection(x, s);
+    if (rc == CURLE_OK)
+        rc = set_callbacks(x);
+    if (rc == CURLE_OK)
+        rc = set_method(x);
+    strncat(agent, dstream_version(), sizeof agent - strlen(agent) - 1);
+    SET(CURLOPT_URL, x->url);
+    SET(CURLOPT_USERAGENT, agent);
+    SET(CURLOPT_HTTPHEADER, x->headers);
+    return rc;
+}
+
+static enum dstream_code collect_headers(struct ds_transfer *x, const struct ds_session *s,
+                                         const struct ds_request *req)
+{
+    enum dstream_code rc = append_line(&x->headers, "Expect:");
+    for (size_t i = 0; i < req->nheaders && rc == DSTREAM_OK; i++)
+        rc = append_header(&x->headers, req->headers[i]);
+    if (!req->send_user_headers)
+        return rc;
+    for (const struct curl_slist *h = s->headers; h && rc == DSTREAM_OK; h = h->next)
+        rc = append_line(&x->headers, h->data);
+    return rc;
+}
+
+struct ds_transfer *ds_transfer_start(struct ds_session *s, const struct ds_request *req,
+                                      const struct ds_transfer_ops *ops, void *ctx)
+{
+    struct ds_transfer *x = ds_calloc(1, sizeof *x);
+    if (!x)
+        return NULL;
+    x->transport = s->transport;
+    x->ops = *ops;
+    x->ctx = ctx;
+    x->method = req->method;
+    x->body = req->body;
+    x->body_len = req->body_len;
+    ds_head_lines_init(&x->head, s->max_head);
+    x->url = ds_strdup(req->url);
+    x->easy = curl_easy_init();
+    if (!x->url || !x->easy || collect_headers(x, s, req) != DSTREAM_OK ||
+        set_up(x, s) != CURLE_OK) {
+        transfer_free(x);
+        return NULL;
+    }
+    queue(x);
+    ask(x->transport);
+    return x;
+}
+
+void ds_transfer_resume(struct ds_transfer *x)
+{
+    if (!x->paused)
+        return;
+    x->paused = false;
+    queue(x);
+    ask(x->transport);
+}
+
+void ds_transfer_cancel(struct ds_transfer *x)
+{
+    if (!x)
+        return;
+    x->cancelled = true;
+    if (x->transport->inside)
+        queue(x);
+    else
+        transfer_free(x);
+}

@@ -5,6 +5,9 @@
  * status.
  *
  * It owns no loop: it names descriptors to watch and a time, and is told when they are ready.
+ *
+ * HTTP/1.1 (and 1.0) over TCP or TLS. Of the environment it heeds what libcurl does: http_proxy,
+ * https_proxy, all_proxy and no_proxy. No .netrc, no cookies, no coding of bodies.
  */
 #ifndef DS_TRANSPORT_TRANSPORT_H
 #define DS_TRANSPORT_TRANSPORT_H
@@ -29,15 +32,17 @@ struct ds_transport_ops {
 struct ds_transport_options {
     const char *const *headers; /* the user's own "Name: value" lines */
     size_t nheaders;
-    const char *cacert; /* NULL: the system's */
+    const char *cacert; /* instead of the system's; NULL: the system's */
     bool insecure;
-    int64_t connect_ms;
-    size_t max_head;
+    int64_t connect_ms; /* for resolving, connecting and TLS; -1: no limit */
+    size_t max_head;    /* bytes of all heads of one answer, with those of 1xx and trailers */
 };
 struct ds_session; /* those options, made ready for use */
 
 /* What a transfer calls back. None of it is called after ds_transfer_cancel(). All are called from
- * within ds_transport_ready() and ds_transport_timeout(), never from ds_transfer_start(). */
+ * within ds_transport_ready() and ds_transport_timeout(), never from ds_transfer_start() or
+ * ds_transfer_resume(). They may start, resume and cancel other transfers, and the end may free its
+ * session. */
 struct ds_transfer_ops {
     /* A connection stands, and the request is about to be sent on it. May be NULL. */
     void (*connected)(void *ctx);

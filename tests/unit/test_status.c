@@ -65,7 +65,7 @@ Test(status, each_end_has_its_code_and_whether_it_passes)
         {DS_END_CONNECT, DSTREAM_ERR_CONNECT, true}, {DS_END_CUT, DSTREAM_ERR_NETWORK, true},
         {DS_END_TLS, DSTREAM_ERR_TLS, true},         {DS_END_TLS_REFUSED, DSTREAM_ERR_TLS, false},
         {DS_END_BAD, DSTREAM_ERR_ARGUMENT, false},   {DS_END_LIMIT, DSTREAM_ERR_LIMIT, false},
-        {DS_END_NOMEM, DSTREAM_ERR_NOMEM, false},
+        {DS_END_NOMEM, DSTREAM_ERR_NOMEM, false},    {DS_END_PROTOCOL, DSTREAM_ERR_PROTOCOL, false},
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         cr_expect_eq(ds_end_code(row[i].end), row[i].code, "row %zu", i);
