@@ -266,9 +266,9 @@ static int on_connected(void *ctx, char *ip, char *local_ip, int port, int local
         refuse(x, DS_END_CUT, "the connection was closed while the request was sent");
         return CURL_PREREQFUNC_ABORT;
     }
-    if (!x->connected && x->ops.connected)
-        x->ops.connected(x->ctx);
     x->connected = true;
+    if (x->ops.connected)
+        x->ops.connected(x->ctx);
     return CURL_PREREQFUNC_OK;
 }
 
@@ -636,6 +636,11 @@ void ds_transfer_resume(struct ds_transfer *x)
     x->paused = false;
     queue(x);
     ask(x->transport);
+}
+
+bool ds_transfer_left(const struct ds_transfer *x)
+{
+    return x->connected;
 }
 
 void ds_transfer_cancel(struct ds_transfer *x)

@@ -44,7 +44,8 @@ struct ds_session; /* those options, made ready for use */
  * ds_transfer_resume(). They may start, resume and cancel other transfers, and the end may free its
  * session. */
 struct ds_transfer_ops {
-    /* A connection stands, and the request is about to be sent on it. May be NULL. */
+    /* A connection stands, and the request is about to be sent on it. May be NULL. It comes again
+     * where a connection that was kept turned out to be dead; a POST ends there instead. */
     void (*connected)(void *ctx);
     /* The head of the answer, once; not for 1xx. */
     void (*head)(void *ctx, const struct ds_head *head);
@@ -75,6 +76,9 @@ struct ds_transfer *ds_transfer_start(struct ds_session *s, const struct ds_requ
                                       const struct ds_transfer_ops *ops, void *ctx);
 /* Goes on after a body callback returned false. */
 void ds_transfer_resume(struct ds_transfer *x);
+/* Whether bytes of the request may have left for the server so far, as ds_result has it at the end:
+ * for who is about to cancel it. */
+bool ds_transfer_left(const struct ds_transfer *x);
 /* Closes its connection unless it can be kept, and frees it. Calls nothing back and does not wait
  * for a resolver. Not from inside its own callbacks. */
 void ds_transfer_cancel(struct ds_transfer *x);

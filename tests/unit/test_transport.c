@@ -64,6 +64,7 @@ TestSuite(transport, .init = start, .fini = end);
 /* One request and what came of it. */
 struct call {
     struct ds_transfer *x;
+    int connections;
     int heads, status;
     int64_t retry_after_ms;
     char type[64], redirect[256], trailer[64];
@@ -83,10 +84,21 @@ static void take(char *out, size_t size, const char *s)
     snprintf(out, size, "%s", s ? s : "");
 }
 
+static void on_connected(void *ctx)
+{
+    struct call *c = ctx;
+    cr_assert_not(calling);
+    cr_assert_eq(c->heads, 0);
+    cr_assert_eq(c->ends, 0);
+    c->connections++;
+}
+
 static void on_head(void *ctx, const struct ds_head *h)
 {
     struct call *c = ctx;
     cr_assert_not(calling);
+    cr_assert_gt(c->connections, 0);
+    cr_assert(ds_transfer_left(c->x));
     cr_assert_eq(c->ends, 0);
     cr_assert_eq(c->pieces, 0);
     c->heads++;
@@ -121,11 +133,13 @@ static void on_end(void *ctx, const struct ds_result *r)
     c->connected = r->connected;
     take(c->detail, sizeof c->detail, r->detail);
     c->x = NULL;
+    cr_assert_eq(c->connected, c->connections > 0);
     if (c->then)
         c->then(c);
 }
 
-static const struct ds_transfer_ops ops = {.head = on_head, .body = on_body, .end = on_end};
+static const struct ds_transfer_ops ops = {
+    .connected = on_connected, .head = on_head, .body = on_body, .end = on_end};
 
 static void launch(struct call *c, struct ds_session *s, const struct ds_request *req)
 {
@@ -134,6 +148,7 @@ static void launch(struct call *c, struct ds_session *s, const struct ds_request
     c->x = ds_transfer_start(s, req, &ops, c);
     calling = false;
     cr_assert_not_null(c->x);
+    cr_assert_not(ds_transfer_left(c->x));
 }
 
 static void resume(struct call *c)
