@@ -111,8 +111,8 @@ DSTREAM_API dstream_loop *dstream_loop_new(void);
 /* Frees it. Every reader on it must have been freed before. */
 DSTREAM_API void dstream_loop_free(dstream_loop *loop);
 /* One turn: waits at most `timeout_ms` (-1: as long as it takes) for something to do, does it, and
- * returns. DSTREAM_OK, or DSTREAM_ERR_NOMEM; ERR_STATE from inside a callback of this loop. A signal
- * that arrives ends the wait early. */
+ * returns. DSTREAM_OK, or DSTREAM_ERR_NOMEM; ERR_STATE from inside a callback of this loop. A
+ * signal that arrives ends the wait early. */
 DSTREAM_API enum dstream_code dstream_loop_turn(dstream_loop *loop, int64_t timeout_ms);
 /* Makes the turn under way, or else the next one, return at once. Callable from any thread and from
  * signal handlers. */
