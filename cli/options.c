@@ -95,7 +95,7 @@ static const char *set_count(struct ds_cli_options *o, const struct ds_option *s
     return ds_parse_u64(value, UINT64_MAX, &o->count) && o->count > 0 ? NULL : "a number from 1 up";
 }
 
-/* A duration that goes on the wire as it is given. */
+/* Kept as it was given: how it goes on the wire is the command's. */
 static const char *set_ttl(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     int64_t ms;

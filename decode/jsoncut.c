@@ -444,6 +444,23 @@ enum dstream_code ds_json_cut_feed(struct ds_json_cut *c, const char *p, size_t 
     return rc;
 }
 
+enum dstream_code ds_json_cut_next(struct ds_json_cut *c, const char *p, size_t n,
+                                   struct ds_items *out, size_t *used)
+{
+    struct feeding f = {.c = c, .p = p, .n = n, .out = out};
+    enum dstream_code rc = c->failed;
+    uint64_t pos = c->pos;
+    size_t count = out->count;
+    while (f.i < n && out->count == count && rc == DSTREAM_OK)
+        rc = advance(&f);
+    if (rc == DSTREAM_OK)
+        rc = flush(&f);
+    if (rc == DSTREAM_OK)
+        c->pos += f.i;
+    *used = (size_t)(c->pos - pos);
+    return rc;
+}
+
 enum dstream_code ds_json_cut_finish(struct ds_json_cut *c, struct ds_items *out)
 {
     struct feeding f = {.c = c, .p = "", .out = out};

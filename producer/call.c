@@ -197,8 +197,8 @@ static void end(struct ds_call *c)
         ds_error_set(&c->error, was.code, "%.380s, after %u tries", was.message, c->failures);
     was = c->error;
     if (c->result.ambiguous && c->kind != DS_CALL_APPEND && c->kind != DS_CALL_STAT)
-        ds_error_set(&c->error, was.code, "%.400s (an earlier try may have been carried out)",
-                     was.message);
+        ds_error_set(&c->error, was.code, "%.400s (%s may have been carried out)", was.message,
+                     was.code == DSTREAM_ERR_CANCELLED ? "it" : "an earlier try");
 }
 
 /* The failure that c->error tells of. `left`: the request may have been carried out. */

@@ -656,3 +656,29 @@ Test(jsoncut, each_allocation_may_fail)
         cr_assert_eq(rc, DSTREAM_ERR_NOMEM);
     }
 }
+
+Test(jsoncut, next_stops_where_a_message_ends)
+{
+    static const char text[] = " {\"a\":1} 12[3]\"x\"true ";
+    static const uint64_t ends[] = {8, 11, 14, 17, 21};
+    for (size_t piece = 1; piece <= sizeof text; piece++) {
+        struct ds_json_cut c;
+        struct ds_items out;
+        ds_items_init(&out, 1000);
+        ds_json_cut_init(&c, DS_JSON_VALUES, DEPTH);
+        for (size_t i = 0; i < sizeof text - 1;) {
+            size_t n = sizeof text - 1 - i < piece ? sizeof text - 1 - i : piece, used;
+            size_t count = out.count;
+            cr_assert_eq(ds_json_cut_next(&c, text + i, n, &out, &used), DSTREAM_OK);
+            cr_expect(out.count == count + 1 || (out.count == count && used == n));
+            i += used;
+            cr_expect_eq(c.pos, i);
+            if (out.count > count)
+                cr_expect_eq(c.pos, ends[count], "message %zu: %lu", count, (unsigned long)c.pos);
+        }
+        cr_expect_eq(ds_json_cut_finish(&c, &out), DSTREAM_OK);
+        cr_expect_eq(out.count, COUNT(ends));
+        ds_json_cut_free(&c);
+        ds_items_free(&out);
+    }
+}
