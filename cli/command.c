@@ -233,6 +233,16 @@ static int run(struct ds_cli *c)
         return ds_cmd_state(c);
     case DS_CMD_HELP:
         return ds_cmd_help(c);
+    case DS_CMD_CREATE:
+        return ds_cmd_create(c);
+    case DS_CMD_WRITE:
+        return ds_cmd_write(c);
+    case DS_CMD_CLOSE:
+        return ds_cmd_close(c);
+    case DS_CMD_DELETE:
+        return ds_cmd_delete(c);
+    case DS_CMD_STAT:
+        return ds_cmd_stat(c);
     case DS_CMD_SERVE:
         return ds_cmd_serve(c);
     default:

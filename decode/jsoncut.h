@@ -46,8 +46,8 @@ void ds_json_cut_reset(struct ds_json_cut *c);
  * stay. ERR_PARSE; ERR_LIMIT for nesting or where out is full; ERR_NOMEM. */
 enum dstream_code ds_json_cut_feed(struct ds_json_cut *c, const char *p, size_t n,
                                    struct ds_items *out);
-/* The same, up to where the first message ends: *used of the bytes were taken, maybe none where they
- * only show that a number has ended. */
+/* The same, up to where the first message ends: *used of the bytes were taken, maybe none where
+ * they only show that a number has ended. */
 enum dstream_code ds_json_cut_next(struct ds_json_cut *c, const char *p, size_t n,
                                    struct ds_items *out, size_t *used);
 /* The end of the input: ERR_PARSE where something is unfinished. Ends a number of DS_JSON_VALUES.

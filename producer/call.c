@@ -525,9 +525,8 @@ static struct ds_call_step under_way(struct ds_call *c, int64_t now)
 static struct ds_call_step failed(struct ds_call *c, int64_t now, uint64_t random)
 {
     const struct ds_limits *l = &c->limits;
-    int64_t wait = ds_backoff(l, c->failures - 1, random), floor = c->at.retry_after;
-    if (floor > l->retry_after_max)
-        floor = l->retry_after_max;
+    int64_t wait = ds_backoff(l, c->failures - 1, random), want = c->at.retry_after;
+    int64_t floor = want < l->retry_after_max ? want : l->retry_after_max;
     bool asked = floor > wait;
     if (asked)
         wait = floor;
@@ -537,7 +536,7 @@ static struct ds_call_step failed(struct ds_call *c, int64_t now, uint64_t rando
         if (late && asked) /* it would take us later: no failure of the server */
             ds_error_set(&c->error, DSTREAM_ERR_BUSY,
                          "%.380s, and asks for a pause of %lld s, which is too long", was.message,
-                         (long long)((floor + 999) / 1000));
+                         (long long)((want + 999) / 1000));
         end(c);
         return (struct ds_call_step){.kind = DS_CALL_STEP_DONE};
     }

@@ -174,9 +174,12 @@ Test(intake, what_is_not_json_ends_it_and_what_was_before_goes_out)
     static const struct {
         const char *input, *loads, *message;
     } row[] = {
-        {"1 2 x 3", "[1,2]\n", "not JSON at byte 4: "}, {"{} {]", "[{}]\n", "not JSON at byte 4: "},
-        {"nul", NULL, "not JSON at byte 3: "},          {"1 \"a", "[1]\n", "not JSON at byte 4: "},
-        {"\"\xff\"", NULL, "not JSON at byte 1: "},     {"1 2,3", "[1,2]\n", "not JSON at byte 3: "},
+        {"1 2 x 3", "[1,2]\n", "not JSON at byte 4: "},
+        {"{} {]", "[{}]\n", "not JSON at byte 4: "},
+        {"nul", NULL, "not JSON at byte 3: "},
+        {"1 \"a", "[1]\n", "not JSON at byte 4: "},
+        {"\"\xff\"", NULL, "not JSON at byte 1: "},
+        {"1 2,3", "[1,2]\n", "not JSON at byte 3: "},
         {"[1", NULL, "not JSON at byte 2: "},
     };
     for (size_t i = 0; i < COUNT(row); i++) {
