@@ -18,193 +18,12 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
-#include "client/loop.h"
 #include "tests/e2e/listener.h"
-#include "transport/transport.h"
+#include "tests/unit/asking.h"
 
 #define MIB ((size_t)1024 * 1024)
 
-/* --- the asking side -------------------------------------------------------------------------- */
-
-static dstream_loop *loop;
-static struct ds_session *session;
-static bool calling; /* nothing is called back from inside a call */
-
-static struct ds_session *session_with(struct ds_transport_options o)
-{
-    struct ds_session *s;
-    struct dstream_error err = {0};
-    o.connect_ms = o.connect_ms ? o.connect_ms : 10000;
-    o.max_head = o.max_head ? o.max_head : 65536;
-    cr_assert_eq(ds_session_new(&s, ds_loop_transport(loop), &o, &err), DSTREAM_OK, "%s",
-                 err.message);
-    return s;
-}
-
-static void start(void)
-{
-    static const char *const none[] = {"http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY",
-                                       "ALL_PROXY"};
-    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
-        unsetenv(none[i]);
-    alarm(60);
-    loop = dstream_loop_new();
-    cr_assert_not_null(loop);
-    session = session_with((struct ds_transport_options){.nheaders = 0});
-}
-
-static void end(void)
-{
-    ds_session_free(session);
-    dstream_loop_free(loop);
-}
-
-TestSuite(transport, .init = start, .fini = end);
-
-/* One request and what came of it. */
-struct call {
-    struct ds_transfer *x;
-    int connections;
-    int heads, status;
-    int64_t retry_after_ms;
-    char type[64], redirect[256], trailer[64];
-    struct ds_buf body;
-    size_t pieces;
-    size_t pause_every; /* pieces; 0: never */
-    bool paused;
-    int ends;
-    enum ds_end end;
-    bool connected;
-    char detail[512];
-    void (*then)(struct call *c); /* after the end */
-};
-
-static void take(char *out, size_t size, const char *s)
-{
-    snprintf(out, size, "%s", s ? s : "");
-}
-
-static void on_connected(void *ctx)
-{
-    struct call *c = ctx;
-    cr_assert_not(calling);
-    cr_assert_eq(c->heads, 0);
-    cr_assert_eq(c->ends, 0);
-    c->connections++;
-}
-
-static void on_head(void *ctx, const struct ds_head *h)
-{
-    struct call *c = ctx;
-    cr_assert_not(calling);
-    cr_assert_gt(c->connections, 0);
-    cr_assert(ds_transfer_left(c->x));
-    cr_assert_eq(c->ends, 0);
-    cr_assert_eq(c->pieces, 0);
-    c->heads++;
-    c->status = h->status;
-    c->retry_after_ms = h->retry_after_ms;
-    take(c->type, sizeof c->type, ds_head_get(h, "content-type"));
-    take(c->trailer, sizeof c->trailer, ds_head_get(h, "x-trailer"));
-    take(c->redirect, sizeof c->redirect, h->redirect);
-}
-
-static bool on_body(void *ctx, const char *p, size_t n)
-{
-    struct call *c = ctx;
-    cr_assert_not(calling);
-    cr_assert_not(c->paused);
-    cr_assert_eq(c->heads, 1);
-    cr_assert_eq(c->ends, 0);
-    cr_assert_gt(n, 0);
-    cr_assert_eq(ds_buf_add(&c->body, p, n), DSTREAM_OK);
-    c->pieces++;
-    c->paused = c->pause_every > 0 && c->pieces % c->pause_every == 0;
-    return !c->paused;
-}
-
-static void on_end(void *ctx, const struct ds_result *r)
-{
-    struct call *c = ctx;
-    cr_assert_not(calling);
-    cr_assert_not(c->paused);
-    c->ends++;
-    c->end = r->end;
-    c->connected = r->connected;
-    take(c->detail, sizeof c->detail, r->detail);
-    c->x = NULL;
-    cr_assert_eq(c->connected, c->connections > 0);
-    if (c->then)
-        c->then(c);
-}
-
-static const struct ds_transfer_ops ops = {
-    .connected = on_connected, .head = on_head, .body = on_body, .end = on_end};
-
-static void launch(struct call *c, struct ds_session *s, const struct ds_request *req)
-{
-    ds_buf_init(&c->body, 256 * MIB);
-    calling = true;
-    c->x = ds_transfer_start(s, req, &ops, c);
-    calling = false;
-    cr_assert_not_null(c->x);
-    cr_assert_not(ds_transfer_left(c->x));
-}
-
-static void resume(struct call *c)
-{
-    c->paused = false;
-    calling = true;
-    ds_transfer_resume(c->x);
-    calling = false;
-}
-
-static void cancel(struct call *c)
-{
-    calling = true;
-    ds_transfer_cancel(c->x);
-    calling = false;
-    c->x = NULL;
-}
-
-static void turn(void)
-{
-    cr_assert_eq(dstream_loop_turn(loop, -1), DSTREAM_OK);
-}
-
-/* Resumes what is paused, a turn after it was. */
-static void finish(struct call *c)
-{
-    while (c->ends == 0) {
-        if (c->paused)
-            resume(c);
-        turn();
-    }
-    cr_assert_eq(c->ends, 1);
-}
-
-static void run(struct call *c, struct ds_session *s, enum ds_method m, const char *url,
-                const char *body)
-{
-    struct ds_request req = {.method = m,
-                             .url = url,
-                             .send_user_headers = true,
-                             .body = body,
-                             .body_len = body ? strlen(body) : 0};
-    launch(c, s, &req);
-    finish(c);
-}
-
-static void done(struct call *c)
-{
-    ds_buf_free(&c->body);
-    *c = (struct call){.heads = 0};
-}
-
-static const char *body_of(struct call *c)
-{
-    return ds_buf_str(&c->body);
-}
+TestSuite(transport, .init = ask_start, .fini = ask_end);
 
 /* --- the answering side ----------------------------------------------------------------------- */
 
@@ -261,7 +80,7 @@ static struct listener *server(struct script *s)
 static void get(struct call *c, struct script *s)
 {
     struct listener *l = server(s);
-    run(c, session, DS_GET, listener_url(l), NULL);
+    ask_run(c, ask_session, DS_GET, listener_url(l), NULL);
     listener_stop(l);
 }
 
@@ -278,10 +97,10 @@ Test(transport, an_answer_has_a_head_a_body_and_an_end)
     cr_expect_str_eq(c.type, "text/plain");
     cr_expect_eq(c.retry_after_ms, -1);
     cr_expect_str_eq(c.redirect, "");
-    cr_expect_str_eq(body_of(&c), "hello");
+    cr_expect_str_eq(ask_body_of(&c), "hello");
     cr_expect_eq(c.end, DS_END_COMPLETE);
     cr_expect(c.connected);
-    done(&c);
+    ask_done(&c);
 }
 
 /* Answers that are whole, and what is seen of them. */
@@ -324,8 +143,8 @@ Test(transport, each_framing_of_http_has_its_end)
         cr_expect_eq(c.status, row[i].status, "row %zu", i);
         cr_expect_str_eq(c.type, row[i].type, "row %zu", i);
         cr_expect_str_eq(c.trailer, "", "row %zu", i);
-        cr_expect_str_eq(body_of(&c), row[i].body, "row %zu", i);
-        done(&c);
+        cr_expect_str_eq(ask_body_of(&c), row[i].body, "row %zu", i);
+        ask_done(&c);
     }
 }
 
@@ -365,10 +184,10 @@ Test(transport, what_is_not_whole_is_told_from_what_is)
         cr_expect_eq(c.end, row[i].end, "row %zu: %d %s", i, c.end, c.detail);
         cr_expect_eq(c.heads, row[i].heads, "row %zu", i);
         /* A reset may overtake what was sent before it. */
-        cr_expect(strcmp(body_of(&c), row[i].body) == 0 || row[i].after == RESET, "row %zu", i);
+        cr_expect(strcmp(ask_body_of(&c), row[i].body) == 0 || row[i].after == RESET, "row %zu", i);
         cr_expect(c.connected, "row %zu", i);
         cr_expect_gt(strlen(c.detail), 0, "row %zu", i);
-        done(&c);
+        ask_done(&c);
     }
 }
 
@@ -382,12 +201,12 @@ Test(transport, nul_bytes_are_data_in_a_body_and_an_error_in_a_head)
     cr_expect_eq(c.end, DS_END_COMPLETE);
     cr_expect_eq(c.body.len, 3);
     cr_expect_eq(memcmp(c.body.data, "a\0b", 3), 0);
-    done(&c);
+    ask_done(&c);
     struct script bad = {.answer = head, .len = sizeof head - 1};
     get(&c, &bad);
     cr_expect_eq(c.end, DS_END_CUT);
     cr_expect_eq(c.heads, 0);
-    done(&c);
+    ask_done(&c);
 }
 
 Test(transport, retry_after_and_the_target_of_a_redirect_are_read)
@@ -399,7 +218,7 @@ Test(transport, retry_after_and_the_target_of_a_redirect_are_read)
     cr_expect_eq(c.status, 503);
     cr_expect_eq(c.retry_after_ms, 7000);
     cr_expect_str_eq(c.redirect, "");
-    done(&c);
+    ask_done(&c);
 
     struct script moved = {.answer = "HTTP/1.1 307 Moved\r\nLocation: ../b?c=d\r\n"
                                      "Content-Length: 0\r\n\r\n"};
@@ -407,19 +226,19 @@ Test(transport, retry_after_and_the_target_of_a_redirect_are_read)
     char url[128], want[128];
     snprintf(url, sizeof url, "%s/x/y/z?q=1", listener_url(l));
     snprintf(want, sizeof want, "%s/x/b?c=d", listener_url(l));
-    run(&c, session, DS_GET, url, NULL);
+    ask_run(&c, ask_session, DS_GET, url, NULL);
     cr_expect_eq(c.status, 307);
     cr_expect_str_eq(c.redirect, want);
     cr_expect_eq(moved.requests, 1, "nothing is followed");
     listener_stop(l);
-    done(&c);
+    ask_done(&c);
 }
 
 Test(transport, a_head_over_its_cap_is_refused)
 {
     static char big[300000];
     static const size_t sizes[] = {3000, 150000, 250000}; /* libcurl's own limits are in between */
-    struct ds_session *small = session_with((struct ds_transport_options){.max_head = 2000});
+    struct ds_session *small = ask_session_with((struct ds_transport_options){.max_head = 2000});
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         for (int lines = 0; lines < 2; lines++) {
             strcpy(big, "HTTP/1.1 200 OK\r\nX: ");
@@ -432,11 +251,11 @@ Test(transport, a_head_over_its_cap_is_refused)
             struct script s = {.answer = big};
             struct call c = {.heads = 0};
             struct listener *l = server(&s);
-            run(&c, small, DS_GET, listener_url(l), NULL);
+            ask_run(&c, small, DS_GET, listener_url(l), NULL);
             listener_stop(l);
             cr_expect_eq(c.end, DS_END_LIMIT, "%zu %d: %d %s", sizes[i], lines, c.end, c.detail);
             cr_expect_eq(c.heads, 0);
-            done(&c);
+            ask_done(&c);
         }
     }
     ds_session_free(small);
@@ -457,9 +276,9 @@ Test(transport, heads_without_end_are_refused)
 {
     struct listener *l = listener_start(serve_hints, NULL);
     struct call c = {.heads = 0};
-    run(&c, session, DS_GET, listener_url(l), NULL);
+    ask_run(&c, ask_session, DS_GET, listener_url(l), NULL);
     cr_expect_eq(c.end, DS_END_LIMIT, "%s", c.detail);
-    done(&c);
+    ask_done(&c);
     listener_stop(l);
 }
 
@@ -474,15 +293,15 @@ Test(transport, a_request_says_what_it_is_told_and_nothing_that_it_is_not)
     struct script s = {.answer = EMPTY};
     struct listener *l = server(&s);
     struct ds_session *mine =
-        session_with((struct ds_transport_options){.headers = users, .nheaders = 2});
+        ask_session_with((struct ds_transport_options){.headers = users, .nheaders = 2});
     struct call c = {.heads = 0};
     char url[128], agent[64];
     snprintf(url, sizeof url, "%s/a%%20b?x=1&y=2", listener_url(l));
     snprintf(agent, sizeof agent, "\r\nUser-Agent: dstream/%s\r\n", dstream_version());
     struct ds_request req = {.method = DS_GET, .url = url, .headers = own, .nheaders = 2};
     req.send_user_headers = true;
-    launch(&c, mine, &req);
-    finish(&c);
+    ask_launch(&c, mine, &req);
+    ask_finish(&c);
     cr_expect_eq(strncmp(s.asked, "GET /a%20b?x=1&y=2 HTTP/1.1\r\n", 29), 0, "%s", s.asked);
     cr_expect_not_null(strstr(s.asked, agent));
     cr_expect_not_null(strstr(s.asked, "\r\nAccept: text/event-stream\r\n"));
@@ -493,14 +312,14 @@ Test(transport, a_request_says_what_it_is_told_and_nothing_that_it_is_not)
     cr_expect_null(strcasestr(s.asked, "accept-encoding"));
     cr_expect_null(strcasestr(s.asked, "expect"));
     cr_expect_null(strcasestr(s.asked, "cookie"));
-    done(&c);
+    ask_done(&c);
 
     req.send_user_headers = false;
-    launch(&c, mine, &req);
-    finish(&c);
+    ask_launch(&c, mine, &req);
+    ask_finish(&c);
     cr_expect_null(strstr(s.asked, "Authorization"));
     cr_expect_not_null(strstr(s.asked, "\r\nX-Empty:\r\n"));
-    done(&c);
+    ask_done(&c);
     ds_session_free(mine);
     listener_stop(l);
 }
@@ -525,11 +344,12 @@ Test(transport, each_method_sends_its_body_and_reads_its_answer)
         struct call c = {.heads = 0};
         if (row[i].method == DS_HEAD)
             s.answer = "HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\n";
-        run(&c, session, row[i].method, listener_url(l), row[i].body);
+        ask_run(&c, ask_session, row[i].method, listener_url(l), row[i].body);
         listener_stop(l);
         cr_expect_eq(c.end, DS_END_COMPLETE, "row %zu: %s", i, c.detail);
         cr_expect_eq(c.status, 201, "row %zu", i);
-        cr_expect_str_eq(body_of(&c), row[i].method == DS_HEAD ? "" : "some text", "row %zu", i);
+        cr_expect_str_eq(ask_body_of(&c), row[i].method == DS_HEAD ? "" : "some text", "row %zu",
+                         i);
         cr_expect_eq(strncmp(s.asked, row[i].line, strlen(row[i].line)), 0, "%s", s.asked);
         cr_expect_str_eq(s.body, row[i].body ? row[i].body : "", "row %zu", i);
         if (row[i].length)
@@ -538,7 +358,7 @@ Test(transport, each_method_sends_its_body_and_reads_its_answer)
             cr_expect_null(strstr(s.asked, "Content-Length"), "%s", s.asked);
         cr_expect_null(strcasestr(s.asked, "content-type"), "%s", s.asked);
         cr_expect_null(strcasestr(s.asked, "transfer-encoding"), "%s", s.asked);
-        done(&c);
+        ask_done(&c);
     }
 }
 
@@ -577,15 +397,15 @@ Test(transport, a_large_body_is_sent_without_being_asked_for)
         body[i] = (char)(i * 31 >> 3);
     struct ds_request req = {
         .method = DS_POST, .url = listener_url(l), .body = body, .body_len = s.want};
-    launch(&c, session, &req);
-    finish(&c);
+    ask_launch(&c, ask_session, &req);
+    ask_finish(&c);
     listener_stop(l);
     cr_expect_eq(c.end, DS_END_COMPLETE, "%s", c.detail);
     cr_expect_eq(s.got, s.want);
     cr_expect(s.good);
     cr_expect_not(s.expect);
     ds_free(body);
-    done(&c);
+    ask_done(&c);
 }
 
 Test(transport, a_session_takes_only_headers_that_can_be_sent)
@@ -594,8 +414,9 @@ Test(transport, a_session_takes_only_headers_that_can_be_sent)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct dstream_error err = {0};
         struct ds_transport_options o = {.headers = &bad[i], .nheaders = 1};
-        struct ds_session *s = session;
-        cr_expect_eq(ds_session_new(&s, ds_loop_transport(loop), &o, &err), DSTREAM_ERR_ARGUMENT);
+        struct ds_session *s = ask_session;
+        cr_expect_eq(ds_session_new(&s, ds_loop_transport(ask_loop), &o, &err),
+                     DSTREAM_ERR_ARGUMENT);
         cr_expect_null(s);
         cr_expect_gt(strlen(err.message), 0);
     }
@@ -610,9 +431,9 @@ Test(transport, a_connection_is_used_again)
     static const enum ds_method method[] = {DS_GET, DS_POST, DS_PUT, DS_DELETE, DS_GET};
     for (size_t i = 0; i < sizeof method / sizeof *method; i++) {
         struct call c = {.heads = 0};
-        run(&c, session, method[i], listener_url(l), method[i] == DS_POST ? "b" : NULL);
+        ask_run(&c, ask_session, method[i], listener_url(l), method[i] == DS_POST ? "b" : NULL);
         cr_expect_eq(c.end, DS_END_COMPLETE);
-        done(&c);
+        ask_done(&c);
     }
     cr_expect_eq(s.requests, 5);
     cr_expect_eq(s.connections, 1);
@@ -626,16 +447,16 @@ Test(transport, a_post_is_never_sent_twice)
         struct script s = {.answer = EMPTY, .after = KEEP, .requests_each = 1};
         struct listener *l = server(&s);
         struct call c = {.heads = 0};
-        run(&c, session, DS_POST, listener_url(l), body[i]);
+        ask_run(&c, ask_session, DS_POST, listener_url(l), body[i]);
         cr_expect_eq(c.end, DS_END_COMPLETE);
-        done(&c);
-        run(&c, session, DS_POST, listener_url(l), body[i]);
+        ask_done(&c);
+        ask_run(&c, ask_session, DS_POST, listener_url(l), body[i]);
         cr_expect_eq(c.end, DS_END_CUT, "%d %s", c.end, c.detail);
         cr_expect(c.connected);
         cr_expect_eq(c.heads, 0);
         cr_expect_eq(s.requests, 2);
         listener_stop(l);
-        done(&c);
+        ask_done(&c);
     }
 }
 
@@ -645,9 +466,9 @@ Test(transport, a_get_on_a_connection_that_has_died_is_sent_on_a_new_one)
     struct listener *l = server(&s);
     for (int i = 0; i < 2; i++) {
         struct call c = {.heads = 0};
-        run(&c, session, DS_GET, listener_url(l), NULL);
+        ask_run(&c, ask_session, DS_GET, listener_url(l), NULL);
         cr_expect_eq(c.end, DS_END_COMPLETE, "%s", c.detail);
-        done(&c);
+        ask_done(&c);
     }
     cr_expect_eq(s.connections, 2);
     listener_stop(l);
@@ -672,11 +493,11 @@ Test(transport, a_refused_connection_is_told)
     char url[64];
     int fd = closed_port(&a);
     snprintf(url, sizeof url, "http://127.0.0.1:%d/", ntohs(a.sin_port));
-    run(&c, session, DS_POST, url, "x");
+    ask_run(&c, ask_session, DS_POST, url, "x");
     cr_expect_eq(c.end, DS_END_CONNECT);
     cr_expect_not(c.connected);
     cr_expect_not_null(strstr(c.detail, "refused"), "%s", c.detail);
-    done(&c);
+    ask_done(&c);
     close(fd);
 }
 
@@ -711,13 +532,13 @@ static void full_free(struct full *f)
 Test(transport, connecting_has_a_time_limit)
 {
     struct full f = full_new();
-    struct ds_session *hasty = session_with((struct ds_transport_options){.connect_ms = 50});
+    struct ds_session *hasty = ask_session_with((struct ds_transport_options){.connect_ms = 50});
     struct call c = {.heads = 0};
-    run(&c, hasty, DS_GET, f.url, NULL);
+    ask_run(&c, hasty, DS_GET, f.url, NULL);
     cr_expect_eq(c.end, DS_END_CONNECT, "%s", c.detail);
     cr_expect_not(c.connected);
     ds_session_free(hasty);
-    done(&c);
+    ask_done(&c);
     full_free(&f);
 }
 
@@ -725,13 +546,13 @@ Test(transport, a_name_that_cannot_be_resolved_is_told)
 {
     struct call c = {.heads = 0};
     /* A label that is too long for any question to be asked about it. */
-    run(&c, session, DS_GET,
-        "http://"
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test/",
-        NULL);
+    ask_run(&c, ask_session, DS_GET,
+            "http://"
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test/",
+            NULL);
     cr_expect_eq(c.end, DS_END_RESOLVE, "%d %s", c.end, c.detail);
     cr_expect_not(c.connected);
-    done(&c);
+    ask_done(&c);
 }
 
 Test(transport, what_cannot_be_a_request_ends_for_good)
@@ -740,10 +561,10 @@ Test(transport, what_cannot_be_a_request_ends_for_good)
                                       "nonsense:"};
     for (size_t i = 0; i < sizeof url / sizeof *url; i++) {
         struct call c = {.heads = 0};
-        run(&c, session, DS_GET, url[i], NULL);
+        ask_run(&c, ask_session, DS_GET, url[i], NULL);
         cr_expect_eq(c.end, DS_END_BAD, "%s: %d %s", url[i], c.end, c.detail);
         cr_expect_not(c.connected);
-        done(&c);
+        ask_done(&c);
     }
 }
 
@@ -754,11 +575,12 @@ Test(transport, no_detail_holds_a_secret)
     for (size_t i = 0; i < sizeof proxy / sizeof *proxy; i++) {
         struct call c = {.heads = 0};
         setenv("http_proxy", proxy[i], 1);
-        run(&c, session, DS_GET, "http://name:secret@stream.test/secret?token=secret", NULL);
+        ask_run(&c, ask_session, DS_GET, "http://name:secret@stream.test/secret?token=secret",
+                NULL);
         cr_expect_neq(c.end, DS_END_COMPLETE);
         cr_expect_null(strstr(c.detail, "sec"), "%s", c.detail);
         cr_expect_null(strchr(c.detail, '\n'));
-        done(&c);
+        ask_done(&c);
     }
 }
 
@@ -795,7 +617,7 @@ static void serve_flood(void *ctx, int fd)
         struct pollfd p = {.fd = fd, .events = POLLOUT};
         if (!f->blocked && poll(&p, 1, 300) == 0) {
             f->blocked = true;
-            dstream_loop_wake(loop);
+            dstream_loop_wake(ask_loop);
         }
         size_t n = f->size - f->sent < sizeof piece ? f->size - f->sent : sizeof piece;
         if (f->chunked && n > 1000)
@@ -839,21 +661,21 @@ Test(transport, a_pause_is_felt_by_the_server_and_costs_no_memory)
     struct listener *l = listener_start(serve_flood, &f);
     struct call c = {.pause_every = 1};
     struct ds_request req = {.method = DS_GET, .url = listener_url(l)};
-    launch(&c, session, &req);
+    ask_launch(&c, ask_session, &req);
     while (!c.paused)
-        turn();
+        ask_turn();
     size_t before = resident();
     while (!f.blocked)
-        turn();
+        ask_turn();
     cr_expect_eq(c.pieces, 1);
     cr_expect_lt(c.body.len, MIB);
     cr_expect_lt(f.sent, 32 * MIB);
     cr_expect_lt(resident(), before + 4 * MIB);
     c.pause_every = 0;
-    finish(&c);
+    ask_finish(&c);
     cr_expect_eq(c.end, DS_END_COMPLETE, "%s", c.detail);
     expect_flood(&c, f.size);
-    done(&c);
+    ask_done(&c);
     listener_stop(l);
 }
 
@@ -864,10 +686,10 @@ Test(transport, pausing_at_every_piece_loses_and_doubles_nothing)
             struct flood f = {.size = 3 * MIB + 17, .chunked = chunked, .blocked = true};
             struct listener *l = listener_start(serve_flood, &f);
             struct call c = {.pause_every = every};
-            run(&c, session, DS_GET, listener_url(l), NULL);
+            ask_run(&c, ask_session, DS_GET, listener_url(l), NULL);
             cr_expect_eq(c.end, DS_END_COMPLETE, "%s", c.detail);
             expect_flood(&c, f.size);
-            done(&c);
+            ask_done(&c);
             listener_stop(l);
         }
     }
@@ -893,17 +715,17 @@ Test(transport, an_end_waits_for_the_end_of_a_pause)
         struct listener *l = server(&s);
         struct call c = {.pause_every = 1};
         struct ds_request req = {.method = DS_GET, .url = listener_url(l)};
-        launch(&c, session, &req);
+        ask_launch(&c, ask_session, &req);
         while (!c.paused)
-            turn();
+            ask_turn();
         listener_stop(l); /* nothing more can come, and it may be known here */
         for (int turns = 0; turns < 20; turns++)
-            cr_assert_eq(dstream_loop_turn(loop, 1), DSTREAM_OK);
+            cr_assert_eq(dstream_loop_turn(ask_loop, 1), DSTREAM_OK);
         cr_expect_eq(c.ends, 0, "row %zu", i);
-        finish(&c);
+        ask_finish(&c);
         cr_expect_eq(c.end, row[i].end, "row %zu: %s", i, c.detail);
-        cr_expect_str_eq(body_of(&c), "hello", "row %zu", i);
-        done(&c);
+        cr_expect_str_eq(ask_body_of(&c), "hello", "row %zu", i);
+        ask_done(&c);
     }
 }
 
@@ -914,7 +736,7 @@ static void settle(struct call *c)
 {
     int before = c->heads + (int)c->pieces + c->ends;
     for (int i = 0; i < 5; i++)
-        cr_assert_eq(dstream_loop_turn(loop, 2), DSTREAM_OK);
+        cr_assert_eq(dstream_loop_turn(ask_loop, 2), DSTREAM_OK);
     cr_expect_eq(c->heads + (int)c->pieces + c->ends, before);
     cr_expect_eq(c->ends, 0);
     ds_buf_free(&c->body);
@@ -926,8 +748,8 @@ Test(transport, cancelling_before_anything_was_sent)
     struct listener *l = server(&s);
     struct call c = {.heads = 0};
     struct ds_request req = {.method = DS_GET, .url = listener_url(l)};
-    launch(&c, session, &req);
-    cancel(&c);
+    ask_launch(&c, ask_session, &req);
+    ask_cancel(&c);
     settle(&c);
     cr_expect_eq(s.connections, 0);
     listener_stop(l);
@@ -939,10 +761,10 @@ Test(transport, cancelling_while_connecting)
     struct full f = full_new();
     struct call c = {.heads = 0};
     struct ds_request req = {.method = DS_GET, .url = f.url};
-    launch(&c, session, &req);
+    ask_launch(&c, ask_session, &req);
     for (int i = 0; i < 3; i++)
-        cr_assert_eq(dstream_loop_turn(loop, 2), DSTREAM_OK);
-    cancel(&c);
+        cr_assert_eq(dstream_loop_turn(ask_loop, 2), DSTREAM_OK);
+    ask_cancel(&c);
     settle(&c);
     full_free(&f);
 }
@@ -956,10 +778,10 @@ Test(transport, cancelling_while_the_head_and_while_the_body_is_awaited)
         struct listener *l = server(&s);
         struct call c = {.heads = 0};
         struct ds_request req = {.method = DS_GET, .url = listener_url(l)};
-        launch(&c, session, &req);
+        ask_launch(&c, ask_session, &req);
         while (i == 0 ? s.requests == 0 : c.pieces == 0)
-            cr_assert_eq(dstream_loop_turn(loop, 1), DSTREAM_OK);
-        cancel(&c);
+            cr_assert_eq(dstream_loop_turn(ask_loop, 1), DSTREAM_OK);
+        ask_cancel(&c);
         /* The server lingers until the connection is closed: that it is seen by this returning. */
         settle(&c);
         listener_stop(l);
@@ -973,12 +795,12 @@ Test(transport, cancelling_while_paused)
         struct listener *l = listener_start(serve_flood, &f);
         struct call c = {.pause_every = 1};
         struct ds_request req = {.method = DS_GET, .url = listener_url(l)};
-        launch(&c, session, &req);
+        ask_launch(&c, ask_session, &req);
         while (!c.paused || (more && !f.blocked))
-            turn();
+            ask_turn();
         if (more)
-            resume(&c); /* asked for, but it has not happened yet */
-        cancel(&c);
+            ask_resume(&c); /* asked for, but it has not happened yet */
+        ask_cancel(&c);
         settle(&c);
         listener_stop(l);
         cr_expect_lt(f.sent, f.size);
@@ -991,12 +813,12 @@ Test(transport, cancelling_what_has_ended_inside_a_pause)
     struct listener *l = server(&s);
     struct call c = {.pause_every = 1};
     struct ds_request req = {.method = DS_GET, .url = listener_url(l)};
-    launch(&c, session, &req);
+    ask_launch(&c, ask_session, &req);
     while (!c.paused)
-        turn();
+        ask_turn();
     for (int i = 0; i < 5; i++)
-        cr_assert_eq(dstream_loop_turn(loop, 1), DSTREAM_OK);
-    cancel(&c);
+        cr_assert_eq(dstream_loop_turn(ask_loop, 1), DSTREAM_OK);
+    ask_cancel(&c);
     settle(&c);
     listener_stop(l);
 }
@@ -1011,19 +833,19 @@ static void cancel_others(struct call *me)
     hit++;
     for (int i = 0; i < N; i++) {
         if (&many[i] != me && many[i].x)
-            cancel(&many[i]);
+            ask_cancel(&many[i]);
     }
 }
 
 static void head_cancels(void *ctx, const struct ds_head *h)
 {
-    on_head(ctx, h);
+    ask_on_head(ctx, h);
     cancel_others(ctx);
 }
 
 static bool body_cancels(void *ctx, const char *p, size_t n)
 {
-    bool more = on_body(ctx, p, n);
+    bool more = ask_on_body(ctx, p, n);
     cancel_others(ctx);
     return more;
 }
@@ -1038,7 +860,7 @@ Test(transport, callbacks_may_cancel_other_transfers)
     struct script s = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"};
     struct listener *l = server(&s);
     for (int where = 0; where < 3; where++) {
-        struct ds_transfer_ops o = ops;
+        struct ds_transfer_ops o = ask_ops;
         struct ds_request req = {.method = DS_GET, .url = listener_url(l)};
         if (where == 0)
             o.head = head_cancels;
@@ -1048,11 +870,11 @@ Test(transport, callbacks_may_cancel_other_transfers)
         for (int i = 0; i < N; i++) {
             many[i] = (struct call){.then = where == 2 ? end_cancels : NULL};
             ds_buf_init(&many[i].body, MIB);
-            many[i].x = ds_transfer_start(session, &req, &o, &many[i]);
+            many[i].x = ds_transfer_start(ask_session, &req, &o, &many[i]);
         }
         int ended = 0;
         for (int turns = 0; turns < 20 || ended == 0; turns++) {
-            cr_assert_eq(dstream_loop_turn(loop, 1), DSTREAM_OK);
+            cr_assert_eq(dstream_loop_turn(ask_loop, 1), DSTREAM_OK);
             ended = 0;
             for (int i = 0; i < N; i++)
                 ended += many[i].ends;
@@ -1072,8 +894,8 @@ static struct ds_session *first_session;
 static void start_second(void *ctx, const struct ds_head *h)
 {
     struct ds_request req = {.method = DS_GET, .url = next_url};
-    on_head(ctx, h);
-    launch(&second, session, &req);
+    ask_on_head(ctx, h);
+    ask_launch(&second, ask_session, &req);
 }
 
 static void free_session(struct call *c)
@@ -1088,20 +910,20 @@ Test(transport, a_callback_may_start_a_transfer_and_the_end_free_its_session)
     struct script s = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"};
     struct listener *l = server(&s);
     struct call c = {.then = free_session};
-    struct ds_transfer_ops o = ops;
+    struct ds_transfer_ops o = ask_ops;
     o.head = start_second;
     next_url = listener_url(l);
-    first_session = session_with((struct ds_transport_options){.nheaders = 0});
+    first_session = ask_session_with((struct ds_transport_options){.nheaders = 0});
     ds_buf_init(&c.body, MIB);
     struct ds_request req = {.method = DS_GET, .url = next_url};
     c.x = ds_transfer_start(first_session, &req, &o, &c);
     cr_assert_not_null(c.x);
-    finish(&c);
-    finish(&second);
+    ask_finish(&c);
+    ask_finish(&second);
     cr_expect_null(first_session);
-    cr_expect_str_eq(body_of(&second), "hello");
-    done(&c);
-    done(&second);
+    cr_expect_str_eq(ask_body_of(&second), "hello");
+    ask_done(&c);
+    ask_done(&second);
     listener_stop(l);
 }
 
@@ -1138,15 +960,15 @@ Test(transport, cancelling_does_not_wait_for_the_resolver)
 {
     struct call c = {.heads = 0};
     struct ds_request req = {.method = DS_GET, .url = "http://silent.test/"};
-    launch(&c, session, &req);
+    ask_launch(&c, ask_session, &req);
     bool asked = false;
     while (!asked) {
-        cr_assert_eq(dstream_loop_turn(loop, 1), DSTREAM_OK);
+        cr_assert_eq(dstream_loop_turn(ask_loop, 1), DSTREAM_OK);
         pthread_mutex_lock(&resolver_lock);
         asked = resolver_asked;
         pthread_mutex_unlock(&resolver_lock);
     }
-    cancel(&c); /* would never return, since nobody has freed the resolver */
+    ask_cancel(&c); /* would never return, since nobody has freed the resolver */
     settle(&c);
     pthread_mutex_lock(&resolver_lock);
     resolver_free = true;
@@ -1158,12 +980,12 @@ Test(transport, cancelling_does_not_wait_for_the_resolver)
 
 Test(transport, resolving_counts_for_the_time_limit)
 {
-    struct ds_session *hasty = session_with((struct ds_transport_options){.connect_ms = 30});
+    struct ds_session *hasty = ask_session_with((struct ds_transport_options){.connect_ms = 30});
     struct call c = {.heads = 0};
-    run(&c, hasty, DS_GET, "http://silent.test/", NULL);
+    ask_run(&c, hasty, DS_GET, "http://silent.test/", NULL);
     cr_expect_eq(c.end, DS_END_RESOLVE, "%d %s", c.end, c.detail);
     cr_expect_not(c.connected);
-    done(&c);
+    ask_done(&c);
     ds_session_free(hasty);
     pthread_mutex_lock(&resolver_lock);
     resolver_free = true;
@@ -1187,8 +1009,9 @@ Test(transport, each_failing_allocation_is_told)
         .headers = users, .nheaders = 2, .cacert = "/x", .connect_ms = -1, .max_head = 4096};
     int failed = 0;
     struct call first = {.heads = 0};
-    run(&first, session, DS_GET, listener_url(l), NULL); /* the loop has all it needs from now on */
-    done(&first);
+    ask_run(&first, ask_session, DS_GET, listener_url(l),
+            NULL); /* the loop has all it needs from now on */
+    ask_done(&first);
     for (long i = 0; i < 40; i++) {
         struct ds_session *mine = NULL;
         struct dstream_error err = {0};
@@ -1196,17 +1019,17 @@ Test(transport, each_failing_allocation_is_told)
         ds_buf_init(&c.body, MIB);
         cr_assert_eq(ds_buf_reserve(&c.body, 4096), DSTREAM_OK);
         ds_alloc_fail_after(i);
-        enum dstream_code rc = ds_session_new(&mine, ds_loop_transport(loop), &o, &err);
+        enum dstream_code rc = ds_session_new(&mine, ds_loop_transport(ask_loop), &o, &err);
         cr_assert_eq(mine == NULL, rc != DSTREAM_OK);
-        c.x = mine ? ds_transfer_start(mine, &req, &ops, &c) : NULL;
+        c.x = mine ? ds_transfer_start(mine, &req, &ask_ops, &c) : NULL;
         if (c.x) {
-            finish(&c);
+            ask_finish(&c);
             cr_expect(c.end == DS_END_COMPLETE || c.end == DS_END_NOMEM, "%s", c.detail);
         }
         ds_alloc_fail_after(-1);
         failed += !c.ends || c.end == DS_END_NOMEM;
         ds_session_free(mine);
-        done(&c);
+        ask_done(&c);
     }
     cr_expect_gt(failed, 5);
     cr_expect_lt(failed, 40);
