@@ -65,8 +65,11 @@ enum ds_exit ds_exit_of(const struct dstream_error *e)
     return DS_EXIT_FAILURE;
 }
 
-static const char *advice_on(const struct dstream_error *e)
+static const char *advice_on(const struct ds_cli *c, const struct dstream_error *e)
 {
+    enum { READING = DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORT };
+    if (e->code == DSTREAM_ERR_GONE && !(c->opt.command & READING))
+        return NULL; /* of a stream that is gone as a whole, nothing is left to be read */
     for (size_t i = 0; e->url[0] && i < sizeof outcomes / sizeof *outcomes; i++) {
         if (outcomes[i].code == e->code)
             return outcomes[i].advice;
@@ -118,7 +121,7 @@ static void print_va(struct ds_cli *c, const char *before, const char *fmt, va_l
 int ds_cli_fail(struct ds_cli *c, const struct dstream_error *e)
 {
     struct ds_buf text;
-    const char *advice = advice_on(e);
+    const char *advice = advice_on(c, e);
     ds_buf_init(&text, TEXT_MAX);
     if (e->url[0])
         ds_buf_addf(&text, "%s: ", e->url);

@@ -12,6 +12,9 @@
 #include "transport/outcome.h"
 
 #define RECEIVE_SIZE 65536L /* bytes that libcurl reads at once, for each transfer under way */
+/* How long a connection may have been idle that a POST is sent on. A server may close it at the
+ * same moment, and a POST that meets with that can often not be repeated; some do after 5 s. */
+#define POST_IDLE_S 3L
 
 struct ds_transport {
     CURLM *multi;
@@ -535,6 +538,8 @@ static CURLcode set_method(struct ds_transfer *x)
         SET(CURLOPT_READDATA, x);
         SET(CURLOPT_SEEKFUNCTION, on_seek);
         SET(CURLOPT_SEEKDATA, x);
+        if (x->method == DS_POST)
+            SET(CURLOPT_MAXAGE_CONN, POST_IDLE_S);
         break;
     }
     return rc;

@@ -469,6 +469,11 @@ E2E_BOTH(write, memory_stays_bounded)
 /* What it does with each request that carries the method. */
 struct plan {
     const char *method;
+    enum {
+        READ_BODY,
+        CLOSE_AFTER, /* the connection, without having said so */
+        SKIP_BODY    /* answer before the body is read, and drop that */
+    } how;
     const char *answer; /* the whole answer; "": the connection ends without one; "!": reset; "?":
                            silence */
 };
@@ -520,16 +525,10 @@ static size_t body_length(const char *head)
     return p ? (size_t)strtoul(p + 17, NULL, 10) : 0;
 }
 
-static bool take_request(struct rogue *r, int fd, char *head, size_t size)
+static bool take_body(struct rogue *r, int fd, size_t left)
 {
-    if (!listener_head(fd, head, size))
-        return false;
-    note(r, head, strlen(head));
-    pthread_mutex_lock(&r->lock);
-    r->requests++;
-    pthread_mutex_unlock(&r->lock);
-    for (size_t left = body_length(head); left > 0;) {
-        char piece[4096];
+    char piece[4096];
+    while (left > 0) {
         ssize_t n = recv(fd, piece, left < sizeof piece ? left : sizeof piece, 0);
         if (n <= 0)
             return false;
@@ -539,22 +538,38 @@ static bool take_request(struct rogue *r, int fd, char *head, size_t size)
     return true;
 }
 
+/* False where that was all on this connection. */
+static bool give_answer(const struct plan *p, int fd)
+{
+    if (!*p->answer)
+        return false;
+    if (strcmp(p->answer, "!") == 0)
+        listener_reset(fd);
+    if (strcmp(p->answer, "?") == 0)
+        listener_linger(fd);
+    return strlen(p->answer) > 1 && listener_send(fd, p->answer, strlen(p->answer));
+}
+
 static void play(void *ctx, int fd)
 {
     struct rogue *r = ctx;
     char head[8192];
-    while (take_request(r, fd, head, sizeof head)) {
+    while (listener_head(fd, head, sizeof head)) {
+        note(r, head, strlen(head));
         pthread_mutex_lock(&r->lock);
+        r->requests++;
         const struct plan *p = next_plan(r, head);
         pthread_mutex_unlock(&r->lock);
-        if (!p || !*p->answer)
+        if (!p || (p->how != SKIP_BODY && !take_body(r, fd, body_length(head))))
             return;
-        if (strcmp(p->answer, "!") == 0)
-            listener_reset(fd);
-        if (strcmp(p->answer, "?") == 0)
+        if (!give_answer(p, fd))
+            return;
+        if (p->how == SKIP_BODY)
             listener_linger(fd);
-        if (strlen(p->answer) == 1 || !listener_send(fd, p->answer, strlen(p->answer)))
-            return;
+        if (p->how == CLOSE_AFTER) {
+            shutdown(fd, SHUT_RDWR);
+            note(r, "\nclosed\n", 8);
+        }
     }
 }
 
@@ -597,13 +612,15 @@ static bool has_logged(void *text)
 
 #define HEAD_JSON                                                                                  \
     {                                                                                              \
-        "HEAD", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nStream-Next-Offset: 1_0\r\n" \
-                "Content-Length: 0\r\n\r\n"                                                        \
+        "HEAD", READ_BODY,                                                                         \
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nStream-Next-Offset: 1_0\r\n"     \
+            "Content-Length: 0\r\n\r\n"                                                            \
     }
 #define HEAD_TEXT                                                                                  \
     {                                                                                              \
-        "HEAD", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nStream-Next-Offset: 1_0\r\n"       \
-                "Content-Length: 0\r\n\r\n"                                                        \
+        "HEAD", READ_BODY,                                                                         \
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nStream-Next-Offset: 1_0\r\n"           \
+            "Content-Length: 0\r\n\r\n"                                                            \
     }
 #define STORED "HTTP/1.1 204 No Content\r\nStream-Next-Offset: 2_0\r\n\r\n"
 #define EMPTY  "Content-Length: 0\r\n\r\n"
@@ -624,7 +641,7 @@ E2E(rogue, an_answer_that_is_lost_is_not_asked_for_again)
     };
     e2e_limits("header=700");
     for (size_t i = 0; i < COUNT(lost); i++) {
-        struct plan plans[] = {HEAD_TEXT, {"POST", lost[i]}};
+        struct plan plans[] = {HEAD_TEXT, {"POST", READ_BODY, lost[i]}};
         const char *url = start_rogue(plans, COUNT(plans));
         struct e2e_process *p = feed(e2e_text("data"), "write", url);
         e2e_status(p, 16);
@@ -638,7 +655,7 @@ E2E(rogue, an_answer_that_is_lost_is_not_asked_for_again)
 
 E2E(rogue, what_was_stored_before_a_loss_is_told)
 {
-    struct plan plans[] = {HEAD_JSON, {"POST", STORED}, {"POST", ""}};
+    struct plan plans[] = {HEAD_JSON, {"POST", READ_BODY, STORED}, {"POST", READ_BODY, ""}};
     const char *url = start_rogue(plans, COUNT(plans));
     struct e2e_bytes large = {0};
     for (int i = 0; i < 100001; i++)
@@ -655,7 +672,7 @@ E2E(rogue, what_was_stored_before_a_loss_is_told)
 
 E2E(rogue, a_request_is_as_the_protocol_has_it)
 {
-    struct plan plans[] = {HEAD_TEXT, {"POST", STORED}};
+    struct plan plans[] = {HEAD_TEXT, {"POST", READ_BODY, STORED}};
     const char *url = start_rogue(plans, COUNT(plans));
     struct e2e_bytes large = e2e_random(2000000, 1);
     e2e_write_file(e2e_path("large"), large);
@@ -673,7 +690,7 @@ E2E(rogue, a_request_is_as_the_protocol_has_it)
 E2E(rogue, a_close_is_an_empty_post)
 {
     struct plan plans[] = {
-        {"POST",
+        {"POST", READ_BODY,
          "HTTP/1.1 204 No Content\r\nStream-Next-Offset: 2_0\r\nStream-Closed: true\r\n\r\n"}};
     const char *url = start_rogue(plans, COUNT(plans));
     e2e_status(dstream_run("close", url), 0);
@@ -685,7 +702,7 @@ E2E(rogue, a_close_is_an_empty_post)
 
 E2E(rogue, a_server_that_does_not_close)
 {
-    struct plan plans[] = {HEAD_TEXT, {"POST", STORED}};
+    struct plan plans[] = {HEAD_TEXT, {"POST", READ_BODY, STORED}};
     const char *url = start_rogue(plans, COUNT(plans));
     struct e2e_process *p = dstream_run("close", url);
     e2e_status(p, 76);
@@ -722,7 +739,7 @@ E2E(rogue, refusals_have_their_codes)
         {"HTTP/1.1 307 No\r\nLocation: http://127.0.0.1:1/t\r\n" EMPTY, 69, "not followed (307)"},
     };
     for (size_t i = 0; i < COUNT(row); i++) {
-        struct plan plans[] = {HEAD_TEXT, {"POST", row[i].answer}};
+        struct plan plans[] = {HEAD_TEXT, {"POST", READ_BODY, row[i].answer}};
         const char *url = start_rogue(plans, COUNT(plans));
         struct e2e_process *p = feed(e2e_text("data"), "write", url);
         e2e_status(p, row[i].status);
@@ -739,10 +756,10 @@ E2E(rogue, refusals_have_their_codes)
 E2E(rogue, what_is_certain_is_tried_again)
 {
     struct plan plans[] = {HEAD_TEXT,
-                           {"POST", "HTTP/1.1 429 Slow\r\nRetry-After: 1\r\n" EMPTY},
-                           {"POST", "HTTP/1.1 429 Slow\r\n" EMPTY},
-                           {"POST", "HTTP/1.1 307 There\r\nLocation: /t\r\n" EMPTY},
-                           {"POST", STORED}};
+                           {"POST", READ_BODY, "HTTP/1.1 429 Slow\r\nRetry-After: 1\r\n" EMPTY},
+                           {"POST", READ_BODY, "HTTP/1.1 429 Slow\r\n" EMPTY},
+                           {"POST", READ_BODY, "HTTP/1.1 307 There\r\nLocation: /t\r\n" EMPTY},
+                           {"POST", READ_BODY, STORED}};
     const char *url = start_rogue(plans, COUNT(plans));
     struct e2e_process *p = feed(e2e_text("data"), "write", "-v", "--print-offset", url);
     e2e_status(p, 0);
@@ -761,14 +778,15 @@ E2E(rogue, what_may_be_repeated_is)
     e2e_limits("header=300,backoff_base=10");
     for (size_t i = 0; i < COUNT(lost); i++) {
         struct plan plans[] = {
-            {"PUT", lost[i]},
-            {"PUT", "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nStream-Next-Offset: 0_0\r\n" EMPTY},
-            {"DELETE", lost[i]},
-            {"DELETE", "HTTP/1.1 404 No\r\n" EMPTY},
-            {"HEAD", lost[i]},
+            {"PUT", READ_BODY, lost[i]},
+            {"PUT", READ_BODY,
+             "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nStream-Next-Offset: 0_0\r\n" EMPTY},
+            {"DELETE", READ_BODY, lost[i]},
+            {"DELETE", READ_BODY, "HTTP/1.1 404 No\r\n" EMPTY},
+            {"HEAD", READ_BODY, lost[i]},
             HEAD_TEXT,
-            {"POST", lost[i]},
-            {"POST",
+            {"POST", READ_BODY, lost[i]},
+            {"POST", READ_BODY,
              "HTTP/1.1 409 No\r\nStream-Closed: true\r\nStream-Next-Offset: 2_0\r\n" EMPTY}};
         const char *url = start_rogue(plans, COUNT(plans));
         struct e2e_process *p = dstream_run("create", "--type", "a/b", url);
@@ -788,8 +806,9 @@ E2E(rogue, what_may_be_repeated_is)
 E2E(rogue, a_create_with_data_whose_answer_was_lost)
 {
     struct plan plans[] = {
-        {"PUT", ""},
-        {"PUT", "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nStream-Next-Offset: 0_0\r\n" EMPTY}};
+        {"PUT", READ_BODY, ""},
+        {"PUT", READ_BODY,
+         "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nStream-Next-Offset: 0_0\r\n" EMPTY}};
     const char *url = start_rogue(plans, COUNT(plans));
     struct e2e_process *p = feed(e2e_text("data"), "create", "--type", "a/b", "--data", "-", url);
     e2e_status(p, 16);
@@ -798,7 +817,7 @@ E2E(rogue, a_create_with_data_whose_answer_was_lost)
 
 E2E(rogue, tries_end)
 {
-    struct plan plans[] = {{"HEAD", "HTTP/1.1 503 Oh\r\n\r\n"}};
+    struct plan plans[] = {{"HEAD", READ_BODY, "HTTP/1.1 503 Oh\r\n\r\n"}};
     const char *url = start_rogue(plans, COUNT(plans));
     e2e_limits("backoff_base=1");
     struct e2e_process *p = dstream_run("stat", url);
@@ -814,7 +833,7 @@ E2E(rogue, tries_end)
 /* A write in flight when the signal comes: the answer that comes in time counts. */
 E2E(rogue, a_signal_during_a_request)
 {
-    struct plan plans[] = {HEAD_TEXT, {"POST", "?"}};
+    struct plan plans[] = {HEAD_TEXT, {"POST", READ_BODY, "?"}};
     const char *url = start_rogue(plans, COUNT(plans));
     const char *args[] = {"write", url, NULL};
     struct e2e_process *p = e2e_spawn(&(struct e2e_run){.argv = e2e_command(args), .input = true});
@@ -823,5 +842,38 @@ E2E(rogue, a_signal_during_a_request)
     e2e_kill(p, SIGINT);
     e2e_status(p, 128 + SIGINT);
     e2e_says(p, "in doubt: bytes 0 to 3");
+    stop_rogue();
+}
+
+static bool has_closed(void *ctx)
+{
+    return logged("\nclosed\n") >= *(const unsigned *)ctx;
+}
+
+/* None of them is used again. */
+E2E(rogue, connections_that_the_server_has_closed)
+{
+    struct plan plans[] = {HEAD_TEXT, {"POST", CLOSE_AFTER, STORED}};
+    const char *url = start_rogue(plans, COUNT(plans));
+    const char *args[] = {"write", url, NULL};
+    struct e2e_process *p = e2e_spawn(&(struct e2e_run){.argv = e2e_command(args), .input = true});
+    for (unsigned i = 1; i <= 20; i++) {
+        e2e_give(p, e2e_text("line\n"));
+        e2e_wait_for(has_closed, &i, "the server has closed the connection");
+    }
+    e2e_end_input(p);
+    e2e_status(p, 0);
+    stop_rogue();
+    cr_assert_eq(logged("POST /s"), 20);
+}
+
+E2E(rogue, a_refusal_that_comes_before_the_body_is_read)
+{
+    struct plan plans[] = {
+        HEAD_TEXT, {"POST", SKIP_BODY, "HTTP/1.1 413 Large\r\nConnection: close\r\n" EMPTY}};
+    const char *url = start_rogue(plans, COUNT(plans));
+    e2e_write_file(e2e_path("large"), e2e_random(30000000, 1));
+    struct e2e_process *p = dstream_run("write", url, e2e_path("large"));
+    e2e_status(p, 14);
     stop_rogue();
 }

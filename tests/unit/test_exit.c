@@ -58,17 +58,23 @@ Test(exit_codes, are_those_of_the_manual)
 }
 
 /* What `fail` prints for an error, and returns. */
-static int printed(const struct dstream_error *e, char *out, size_t size)
+static int printed_by(enum ds_command command, const struct dstream_error *e, char *out,
+                      size_t size)
 {
     char *text = NULL;
     size_t len = 0;
     FILE *f = open_memstream(&text, &len);
-    struct ds_cli c = {.err = f};
+    struct ds_cli c = {.err = f, .opt = {.command = command}};
     int rc = ds_cli_fail(&c, e);
     fclose(f);
     snprintf(out, size, "%s", text);
     free(text);
     return rc;
+}
+
+static int printed(const struct dstream_error *e, char *out, size_t size)
+{
+    return printed_by(DS_CMD_NONE, e, out, size);
 }
 
 Test(messages, say_where_what_and_what_to_do)
@@ -79,6 +85,11 @@ Test(messages, say_where_what_and_what_to_do)
     cr_expect_eq(printed(&e, text, sizeof text), 66);
     cr_expect_str_eq(text, "dstream: http://h/s: there is no such stream (404) (at offset 7_9): "
                            "check the URL, or create the stream\n");
+    struct dstream_error gone = {.code = DSTREAM_ERR_GONE, .url = "http://h/s", .message = "gone"};
+    printed_by(DS_CMD_READ, &gone, text, sizeof text);
+    cr_expect(strstr(text, "--from beginning"), "%s", text);
+    printed_by(DS_CMD_WRITE, &gone, text, sizeof text);
+    cr_expect_str_eq(text, "dstream: http://h/s: gone\n");
     struct dstream_error file = {.code = DSTREAM_ERR_NOT_FOUND, .message = "cannot open x"};
     printed(&file, text, sizeof text);
     cr_expect_str_eq(text, "dstream: cannot open x\n");
