@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
@@ -54,6 +55,10 @@ struct dstream_loop {
 
     struct ds_transport *transport;
     struct ds_timer transport_timer;
+
+    dstream_on_watch on_watch; /* NULL: it waits by itself */
+    void *watch_ctx;
+    _Atomic(struct ds_posted *) posted; /* the last one first */
 };
 
 /* --- time and chance -------------------------------------------------------------------------- */
@@ -222,13 +227,16 @@ static void remove_watch(dstream_loop *l, struct watch *w)
     }
 }
 
-enum dstream_code ds_loop_watch(dstream_loop *l, int fd, unsigned what, ds_on_fd on_fd, void *ctx)
+static void tell_driver(const dstream_loop *l, int fd, unsigned what)
 {
-    if (fd < 0)
-        return DSTREAM_ERR_ARGUMENT;
+    if (l->on_watch)
+        l->on_watch(l->watch_ctx, fd, what & (DS_LOOP_READ | DS_LOOP_WRITE));
+}
+
+static enum dstream_code set_watch(dstream_loop *l, int fd, unsigned what, ds_on_fd on_fd,
+                                   void *ctx)
+{
     struct watch *w = find(l, fd);
-    if (!w && what == 0)
-        return DSTREAM_OK;
     l->changed = true;
     if (!w)
         return add_watch(l, (struct watch){fd, what, l->serial++, on_fd, ctx});
@@ -240,6 +248,18 @@ enum dstream_code ds_loop_watch(dstream_loop *l, int fd, unsigned what, ds_on_fd
     w->on_fd = on_fd;
     w->ctx = ctx;
     return DSTREAM_OK;
+}
+
+enum dstream_code ds_loop_watch(dstream_loop *l, int fd, unsigned what, ds_on_fd on_fd, void *ctx)
+{
+    if (fd < 0)
+        return DSTREAM_ERR_ARGUMENT;
+    if (what == 0 && !find(l, fd))
+        return DSTREAM_OK;
+    enum dstream_code rc = set_watch(l, fd, what, on_fd, ctx);
+    if (rc == DSTREAM_OK)
+        tell_driver(l, fd, what);
+    return rc;
 }
 
 static short poll_events(unsigned what)
@@ -342,6 +362,43 @@ struct ds_transport *ds_loop_transport(dstream_loop *l)
     return l->transport;
 }
 
+/* --- other threads ---------------------------------------------------------------------------- */
+
+void ds_loop_post(dstream_loop *l, struct ds_posted *p)
+{
+    if (atomic_exchange(&p->pending, true))
+        return;
+    p->next = atomic_load(&l->posted);
+    while (!atomic_compare_exchange_weak(&l->posted, &p->next, p))
+        continue;
+    dstream_loop_wake(l);
+}
+
+/* All are taken at once, so that none can come back under the feet of another thread. */
+static void run_posted(dstream_loop *l)
+{
+    struct ds_posted *p = atomic_exchange(&l->posted, NULL);
+    while (p) {
+        struct ds_posted *next = p->next;
+        atomic_store(&p->pending, false);
+        p->run(p->ctx);
+        p = next;
+    }
+}
+
+void ds_loop_unpost(dstream_loop *l, struct ds_posted *p)
+{
+    if (!atomic_load(&p->pending))
+        return;
+    struct ds_posted *all = atomic_exchange(&l->posted, NULL), *next;
+    for (; all; all = next) {
+        next = all->next;
+        atomic_store(&all->pending, false);
+        if (all != p)
+            ds_loop_post(l, all);
+    }
+}
+
 /* --- turns ------------------------------------------------------------------------------------ */
 
 /* Milliseconds that poll() may wait, -1 for ever. */
@@ -376,22 +433,82 @@ static enum dstream_code turn(dstream_loop *l, int64_t timeout_ms)
         drain_wake(l);
         ready--;
     }
+    run_posted(l);
     /* Descriptors first: what has arrived after a long sleep counts before a time limit does. */
     dispatch(l, ready);
     fire_timers(l);
     return l->broken ? DSTREAM_ERR_NOMEM : DSTREAM_OK;
 }
 
+/* Callbacks come only from within one call at a time. */
+static enum dstream_code enter(dstream_loop *l)
+{
+    if (l->turning)
+        return DSTREAM_ERR_STATE;
+    if (l->broken)
+        return DSTREAM_ERR_NOMEM;
+    l->turning = true;
+    return DSTREAM_OK;
+}
+
+static enum dstream_code leave(dstream_loop *l)
+{
+    l->turning = false;
+    return l->broken ? DSTREAM_ERR_NOMEM : DSTREAM_OK;
+}
+
 enum dstream_code dstream_loop_turn(dstream_loop *loop, int64_t timeout_ms)
 {
-    if (loop->turning)
-        return DSTREAM_ERR_STATE;
-    if (loop->broken)
-        return DSTREAM_ERR_NOMEM;
-    loop->turning = true;
-    enum dstream_code rc = turn(loop, timeout_ms);
+    enum dstream_code rc = enter(loop);
+    if (rc != DSTREAM_OK)
+        return rc;
+    rc = turn(loop, timeout_ms);
     loop->turning = false;
     return rc;
+}
+
+/* --- a caller's own loop ---------------------------------------------------------------------- */
+
+void dstream_loop_drive(dstream_loop *loop, dstream_on_watch on_watch, void *ctx)
+{
+    loop->on_watch = on_watch;
+    loop->watch_ctx = ctx;
+    tell_driver(loop, loop->wake[0], DS_LOOP_READ);
+    for (size_t i = 0; i < loop->nwatches; i++)
+        tell_driver(loop, loop->watches[i].fd, loop->watches[i].what);
+}
+
+int64_t dstream_loop_timeout(dstream_loop *loop)
+{
+    ds_loop_update(loop);
+    if (atomic_load(&loop->posted))
+        return 0;
+    return wait_ms(loop, -1);
+}
+
+enum dstream_code dstream_loop_ready(dstream_loop *loop, int fd, unsigned what)
+{
+    enum dstream_code rc = enter(loop);
+    if (rc != DSTREAM_OK)
+        return rc;
+    ds_loop_update(loop);
+    const struct watch *w = fd >= 0 ? find(loop, fd) : NULL;
+    if (fd == loop->wake[0])
+        drain_wake(loop);
+    else if (w && (what & w->what) != 0)
+        w->on_fd(w->ctx, fd, what & w->what);
+    return leave(loop);
+}
+
+enum dstream_code dstream_loop_expire(dstream_loop *loop)
+{
+    enum dstream_code rc = enter(loop);
+    if (rc != DSTREAM_OK)
+        return rc;
+    ds_loop_update(loop);
+    run_posted(loop);
+    fire_timers(loop);
+    return leave(loop);
 }
 
 /* A pipe that is full wakes as well. */

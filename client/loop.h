@@ -9,7 +9,11 @@
 #include "dstream.h"
 #include "transport/transport.h"
 
-enum { DS_LOOP_READ = DS_WATCH_READ, DS_LOOP_WRITE = DS_WATCH_WRITE, DS_LOOP_HANGUP = 4 };
+enum {
+    DS_LOOP_READ = DSTREAM_WATCH_READ,
+    DS_LOOP_WRITE = DSTREAM_WATCH_WRITE,
+    DS_LOOP_HANGUP = 4 /* not seen while a caller's own loop does the waiting */
+};
 
 typedef void (*ds_on_fd)(void *ctx, int fd, unsigned what);
 /* Watches `fd` for `what` (DS_LOOP_*); 0 removes it. DS_LOOP_HANGUP alone waits for nothing but the
@@ -31,6 +35,19 @@ struct ds_timer {
  * the next turn at the earliest. ERR_NOMEM, not where it was armed already. */
 enum dstream_code ds_timer_set(dstream_loop *l, struct ds_timer *t, int64_t at);
 void ds_timer_stop(dstream_loop *l, struct ds_timer *t);
+
+/* Something that another thread asks the loop's to do. Owned by its user and zeroed to begin with
+ * but for `run` and `ctx`. */
+struct ds_posted {
+    void (*run)(void *ctx);
+    void *ctx;
+    _Atomic bool pending; /* private */
+    struct ds_posted *next;
+};
+/* Runs it in the loop's next turn, once however often it is posted until then. From any thread. */
+void ds_loop_post(dstream_loop *l, struct ds_posted *p);
+/* Takes it back: it is not run after this. On the loop's thread, and not while it may be posted. */
+void ds_loop_unpost(dstream_loop *l, struct ds_posted *p);
 
 /* Milliseconds of a monotonic clock, as of the last time the loop woke up or ds_loop_update() was
  * called. */

@@ -8,6 +8,8 @@
  */
 #include "client/reader.h"
 
+#include <stdatomic.h>
+
 #include "base/alloc.h"
 #include "base/url.h"
 #include "client/options.h"
@@ -30,6 +32,8 @@ struct dstream_reader {
     struct ds_transfer *transfer; /* NULL: none */
     struct ds_timer timer;
     enum state state;
+    _Atomic int gate; /* enum gate: whether a callback may begin */
+    struct ds_posted cancel;
     bool acting;        /* the machine's steps are being taken */
     bool lost;          /* a piece of the body could not be kept */
     struct ds_buf rest; /* bytes of the body that came after a batch; `used` of them are fed */
@@ -46,6 +50,26 @@ struct dstream_reader {
     const dstream_batch *batch;
 };
 
+/* Another thread may cancel at any moment: after that no callback begins. */
+enum gate { GATE_OPEN, GATE_CALLING, GATE_CANCELLED };
+
+static bool begin_call(dstream_reader *r)
+{
+    int open = GATE_OPEN;
+    return atomic_compare_exchange_strong(&r->gate, &open, GATE_CALLING);
+}
+
+static void end_call(dstream_reader *r)
+{
+    int calling = GATE_CALLING;
+    (void)atomic_compare_exchange_strong(&r->gate, &calling, GATE_OPEN);
+}
+
+static bool cancelled(dstream_reader *r)
+{
+    return atomic_load(&r->gate) == GATE_CANCELLED;
+}
+
 static void soon(dstream_reader *r)
 {
     (void)ds_timer_set(r->loop, &r->timer, ds_loop_now(r->loop));
@@ -61,8 +85,10 @@ static void on_connected(void *ctx)
 
 static void trace(dstream_reader *r, int status)
 {
-    if (r->options->on_trace)
-        r->options->on_trace(r->options->trace_ctx, r->method, r->shown, status);
+    if (!r->options->on_trace || !begin_call(r))
+        return;
+    r->options->on_trace(r->options->trace_ctx, r->method, r->shown, status);
+    end_call(r);
 }
 
 static void on_head(void *ctx, const struct ds_head *head)
@@ -124,13 +150,30 @@ static void request(dstream_reader *r, const struct ds_request *req)
         ds_reader_end(r->core, &no_memory, ds_loop_now(r->loop));
 }
 
-static void end(dstream_reader *r, enum dstream_code code)
+static void stop(dstream_reader *r)
 {
     stop_transfer(r);
     ds_timer_stop(r->loop, &r->timer);
     r->state = STATE_ENDED;
-    if (r->on_end)
-        r->on_end(r->ctx, r, code);
+}
+
+static void end(dstream_reader *r, enum dstream_code code)
+{
+    stop(r);
+    if (!r->on_end || !begin_call(r))
+        return;
+    r->on_end(r->ctx, r, code);
+    end_call(r);
+}
+
+/* On the loop's thread. */
+static void obey_cancel(void *ctx)
+{
+    dstream_reader *r = ctx;
+    if (r->state == STATE_ENDED)
+        return;
+    stop(r);
+    ds_error_set(&r->error, DSTREAM_ERR_CANCELLED, "%s", dstream_code_text(DSTREAM_ERR_CANCELLED));
 }
 
 static void acknowledge(dstream_reader *r)
@@ -145,10 +188,16 @@ static bool deliver(dstream_reader *r, const dstream_batch *b)
 {
     enum dstream_flow flow = DSTREAM_FLOW_HOLD;
     r->state = STATE_HELD;
-    if (r->blocking)
+    if (r->blocking) {
         r->batch = b;
-    else
+    } else if (begin_call(r)) {
         flow = r->on_batch(r->ctx, r, b);
+        end_call(r);
+    }
+    if (cancelled(r)) {
+        obey_cancel(r);
+        return false;
+    }
     if (flow == DSTREAM_FLOW_HOLD)
         return r->state == STATE_RUNNING;
     acknowledge(r);
@@ -179,6 +228,14 @@ static bool feed_rest(dstream_reader *r)
     return true;
 }
 
+static void tell(dstream_reader *r, const struct ds_notice *n)
+{
+    if (!r->options->on_notice || !begin_call(r))
+        return;
+    r->options->on_notice(r->options->notice_ctx, r, n);
+    end_call(r);
+}
+
 /* One step. False where there is nothing to do before something is fed or the time has come. */
 static bool act(dstream_reader *r)
 {
@@ -193,8 +250,7 @@ static bool act(dstream_reader *r)
     case DS_STEP_DELIVER:
         return deliver(r, s.u.batch);
     case DS_STEP_NOTICE:
-        if (r->options->on_notice)
-            r->options->on_notice(r->options->notice_ctx, r, &s.u.notice);
+        tell(r, &s.u.notice);
         return true;
     case DS_STEP_WAIT:
         if (feed_rest(r))
@@ -234,7 +290,8 @@ static enum dstream_code make(dstream_reader *r, dstream_loop *loop, const char 
     if (!r->options || !r->loop)
         return DSTREAM_ERR_NOMEM;
     r->timer.fire = on_time;
-    r->timer.ctx = r;
+    r->cancel.run = obey_cancel;
+    r->timer.ctx = r->cancel.ctx = r;
     o = r->options;
     struct ds_reader_config c = {
         .url = url,
@@ -273,8 +330,10 @@ void dstream_reader_free(dstream_reader *r)
     if (!r)
         return;
     stop_transfer(r);
-    if (r->loop)
+    if (r->loop) {
         ds_timer_stop(r->loop, &r->timer);
+        ds_loop_unpost(r->loop, &r->cancel);
+    }
     ds_reader_free(r->core);
     ds_session_free(r->session);
     if (r->own_loop)
@@ -289,8 +348,10 @@ void dstream_reader_free(dstream_reader *r)
 enum dstream_code dstream_reader_start(dstream_reader *r, dstream_on_batch on_batch,
                                        dstream_on_end ended, void *ctx)
 {
+    if (cancelled(r))
+        obey_cancel(r);
     if (r->state != STATE_NEW)
-        return DSTREAM_ERR_STATE;
+        return cancelled(r) ? DSTREAM_ERR_CANCELLED : DSTREAM_ERR_STATE;
     r->on_batch = on_batch;
     r->on_end = ended;
     r->ctx = ctx;
@@ -301,11 +362,25 @@ enum dstream_code dstream_reader_start(dstream_reader *r, dstream_on_batch on_ba
 
 void dstream_reader_resume(dstream_reader *r)
 {
-    if (r->state != STATE_HELD || r->blocking)
-        return;
-    ds_reader_held(r->core, ds_loop_update(r->loop));
-    r->state = STATE_RUNNING;
-    soon(r);
+    ds_reader_resume(r->core, ds_loop_update(r->loop));
+    if (r->state == STATE_HELD && !r->blocking)
+        r->state = STATE_RUNNING;
+    if (r->state == STATE_RUNNING)
+        soon(r);
+}
+
+/* --- pausing and cancelling ------------------------------------------------------------------- */
+
+void dstream_reader_pause(dstream_reader *r)
+{
+    ds_reader_pause(r->core);
+    stop_transfer(r);
+}
+
+void dstream_reader_cancel(dstream_reader *r)
+{
+    atomic_store(&r->gate, GATE_CANCELLED);
+    ds_loop_post(r->loop, &r->cancel);
 }
 
 /* --- the blocking way ------------------------------------------------------------------------- */
@@ -340,10 +415,10 @@ enum dstream_next dstream_reader_next(dstream_reader *r, int64_t timeout_ms,
                                       const dstream_batch **batch)
 {
     *batch = NULL;
-    if (!go_on(r)) {
-        ds_error_set(&r->error, DSTREAM_ERR_STATE, "the reader has callbacks");
+    if (cancelled(r))
+        obey_cancel(r);
+    else if (!go_on(r))
         return DSTREAM_NEXT_ERROR;
-    }
     int64_t until = timeout_ms < 0 ? DS_NEVER : ds_loop_now(r->loop) + timeout_ms;
     while (r->state == STATE_RUNNING) {
         int64_t left = until == DS_NEVER ? -1 : until - ds_loop_now(r->loop);

@@ -8,8 +8,9 @@
  *             caller's pointer is NULL. free(NULL) is fine for every *_free.
  *   Errors    are `enum dstream_code`, 0 for success. An error sticks to its handle: once a reader
  *             has failed, each later call on it returns the same code.
- *   Threads   a loop and the handles on it belong to one thread. Only dstream_loop_wake() may be
- *             called from another.
+ *   Threads   a loop and the handles on it belong to one thread. Only dstream_loop_wake() and
+ *             dstream_reader_cancel() may be called from others. The library makes no thread of its
+ *             own; libcurl resolves names in one, which nothing here ever waits for.
  *   Time      is in milliseconds. A time limit of -1 means no limit.
  */
 #ifndef DSTREAM_H
@@ -101,8 +102,9 @@ DSTREAM_API const char *dstream_error_message(const dstream_error *e);
 DSTREAM_API const char *dstream_version(void);
 
 /* --- loop ------------------------------------------------------------------------------------- */
-/* One loop drives many streams on the thread that runs it. The face of the loop may still change.
- */
+/* One loop drives many streams on the thread that runs it: either it waits by itself, in
+ * dstream_loop_turn(), or the caller's own event loop does the waiting (see below). Loops are
+ * independent of each other. */
 
 typedef struct dstream_loop dstream_loop;
 
@@ -117,6 +119,31 @@ DSTREAM_API enum dstream_code dstream_loop_turn(dstream_loop *loop, int64_t time
 /* Makes the turn under way, or else the next one, return at once. Callable from any thread and from
  * signal handlers. */
 DSTREAM_API void dstream_loop_wake(dstream_loop *loop);
+
+/* A loop inside the caller's own. dstream_loop_drive() names the descriptors to watch, now and
+ * whenever that changes. The caller waits for them, for dstream_loop_timeout() at most, then calls
+ *   dstream_loop_ready()   for each that is ready, and after these, in any case,
+ *   dstream_loop_expire()  once.
+ * All callbacks of the readers come from within these two. */
+
+enum dstream_watch { DSTREAM_WATCH_READ = 1, DSTREAM_WATCH_WRITE = 2 };
+
+/* Watch `fd` for `what` (enum dstream_watch, or-ed) from now on; 0: no longer. It replaces what was
+ * said of this descriptor before. It is level-triggered, and may be called from within any call of
+ * this library. The descriptor stays the library's: it is neither read nor closed by the caller,
+ * and is named with 0 before it is closed. */
+typedef void (*dstream_on_watch)(void *ctx, int fd, unsigned what);
+/* Names all descriptors of now, and from then on each change; one of them is for
+ * dstream_loop_wake(). NULL ends it. */
+DSTREAM_API void dstream_loop_drive(dstream_loop *loop, dstream_on_watch on_watch, void *ctx);
+/* Milliseconds until dstream_loop_expire() has something to do: 0: now, -1: nothing is waited for.
+ * Ask anew before each wait. */
+DSTREAM_API int64_t dstream_loop_timeout(dstream_loop *loop);
+/* The descriptor is ready for `what` (a hang-up or error counts as both). One that is no longer
+ * watched is ignored. Codes as of dstream_loop_turn(). */
+DSTREAM_API enum dstream_code dstream_loop_ready(dstream_loop *loop, int fd, unsigned what);
+/* Does what is due by now. */
+DSTREAM_API enum dstream_code dstream_loop_expire(dstream_loop *loop);
 
 /* --- batches ---------------------------------------------------------------------------------- */
 /* What is delivered, together with the position after it: who stores both in one step has each byte
@@ -199,7 +226,8 @@ enum dstream_next {
     DSTREAM_NEXT_ERROR = 4    /* failed: dstream_reader_error() */
 };
 /* Waits for the next batch, at most `timeout_ms` (-1: no limit). Asking for the next batch is the
- * acknowledgement of the last one, whose data are no longer valid then. */
+ * acknowledgement of the last one, whose data are no longer valid then. A reader that was started
+ * with callbacks is not read this way: DSTREAM_NEXT_ERROR, without an error of its own. */
 DSTREAM_API enum dstream_next dstream_reader_next(dstream_reader *r, int64_t timeout_ms,
                                                   const dstream_batch **batch);
 
@@ -217,8 +245,20 @@ typedef void (*dstream_on_end)(void *ctx, dstream_reader *r, enum dstream_code c
  * dstream_loop_turn(). ERR_STATE when it was started before. */
 DSTREAM_API enum dstream_code dstream_reader_start(dstream_reader *r, dstream_on_batch on_batch,
                                                    dstream_on_end on_end, void *ctx);
-/* Goes on after DSTREAM_FLOW_HOLD. */
+/* Goes on after DSTREAM_FLOW_HOLD: the same batch is offered again. Also ends a pause. */
 DSTREAM_API void dstream_reader_resume(dstream_reader *r);
+
+/* Both ways of use. Closes the request that is under way, and delivers nothing more until
+ * dstream_reader_resume(); then reading goes on from dstream_reader_offset() by a plain GET, and
+ * live again from there. A batch on offer stays on offer. For a wait that is to last: a HOLD keeps
+ * its connection. */
+DSTREAM_API void dstream_reader_pause(dstream_reader *r);
+/* Ends it, from any thread. No callback, not even the one for the end, begins after this has
+ * returned: one that is under way on the loop's thread may still be running. The loop closes the
+ * connection in its next turn at the latest. dstream_reader_next() that waits, or is called later,
+ * returns DSTREAM_NEXT_ERROR; the error is then ERR_CANCELLED. One that is cancelled before it was
+ * started sends nothing. The reader is still to be freed, by the loop's thread. */
+DSTREAM_API void dstream_reader_cancel(dstream_reader *r);
 
 /* The position after the last acknowledged batch: "-1" or "now" until there is a real one. Valid
  * until the next call on the reader or turn of its loop. */

@@ -305,6 +305,23 @@ void ds_reader_held(struct ds_reader *r, int64_t now)
     r->a.touched = now;
 }
 
+void ds_reader_pause(struct ds_reader *r)
+{
+    r->paused = true;
+    if (r->a.in_flight || r->a.outcome == DS_OUT_REDIRECT)
+        r->a.outcome = DS_OUT_NONE;
+    r->a.in_flight = false;
+}
+
+void ds_reader_resume(struct ds_reader *r, int64_t now)
+{
+    ds_reader_held(r, now);
+    if (!r->paused)
+        return;
+    r->paused = false;
+    r->catching = true;
+}
+
 /* --- the next step ---------------------------------------------------------------------------- */
 
 struct ds_step ds_reader_step(struct ds_reader *r, int64_t now, uint64_t random)
@@ -333,6 +350,8 @@ struct ds_step ds_reader_step(struct ds_reader *r, int64_t now, uint64_t random)
             r->a.outcome = DS_OUT_NONE;
             continue;
         }
+        if (r->paused)
+            return (struct ds_step){.kind = DS_STEP_WAIT, .u.until = DS_NEVER};
         if (now < r->wake)
             return (struct ds_step){.kind = DS_STEP_WAIT, .u.until = r->wake};
         return request(r, now);

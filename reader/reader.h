@@ -123,6 +123,11 @@ void ds_reader_set_witness(struct ds_reader *r, const struct ds_witness *w);
 /* The consumer (or a pause) kept us from reading until now: watchdogs start anew. */
 void ds_reader_held(struct ds_reader *r, int64_t now);
 
+/* No request until resumed. The one under way is dropped: whoever performs it cancels it and feeds
+ * no more of it. A batch on offer stays so. Once resumed a plain GET comes first. */
+void ds_reader_pause(struct ds_reader *r);
+void ds_reader_resume(struct ds_reader *r, int64_t now);
+
 /* The position after the last acknowledged batch. */
 const char *ds_reader_offset(const struct ds_reader *r);
 uint64_t ds_reader_skip(const struct ds_reader *r);

@@ -96,6 +96,7 @@ struct ds_reader {
     bool catching;    /* plain GETs, until one reaches the tail */
     bool sse_off;     /* fallen back to long-poll */
     bool finished;
+    bool paused;
     struct dstream_error error;
     char named[DS_TOKEN_MAX + 1]; /* what an empty plain GET named beyond the position */
     bool tail_due;
