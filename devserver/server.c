@@ -520,14 +520,19 @@ enum dstream_code ds_server_new(struct ds_server **out, const struct ds_server_o
 }
 
 /* The library aborts where connections are suspended when it stops; and those that are woken get
- * their turn to end properly. */
+ * their turns to end properly. */
 static void stop(struct ds_server *s)
 {
+    MHD_socket fd = MHD_quiesce_daemon(s->daemon);
+    if (fd != MHD_INVALID_SOCKET)
+        close(fd);
     s->stopping = true;
-    while (s->waiting)
-        resume(s->waiting);
-    MHD_run(s->daemon);
-    while (s->waiting) /* a request that came with the last turn */
+    for (int turns = 0; turns < 8; turns++) {
+        while (s->waiting)
+            resume(s->waiting);
+        MHD_run(s->daemon);
+    }
+    while (s->waiting) /* of a request that came with the last turn */
         resume(s->waiting);
     MHD_stop_daemon(s->daemon);
 }

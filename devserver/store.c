@@ -303,36 +303,6 @@ static struct ds_stream *new_stream(struct ds_store *st, const struct ds_stream_
     return s;
 }
 
-enum ds_stored ds_store_create(struct ds_store *st, const struct ds_stream_spec *spec, int64_t now,
-                               struct ds_stream **out)
-{
-    struct ds_stream *s = ds_store_find(st, spec->path, now);
-    *out = s;
-    if (s)
-        return same_spec(s, spec) ? DS_STORED_EXISTS : DS_STORED_DIFFERS;
-    s = new_stream(st, spec, now);
-    if (!s)
-        return DS_STORED_NOMEM;
-    enum ds_stored rc = DS_STORED_OK;
-    if (spec->body_len > 0)
-        rc = put(st, s, spec->body, spec->body_len);
-    if (rc == DS_STORED_EMPTY) /* `[]` creates a stream without messages */
-        rc = DS_STORED_OK;
-    if (rc == DS_STORED_OK && weight(s) > room(st))
-        rc = DS_STORED_FULL;
-    if (rc != DS_STORED_OK) {
-        ds_stream_release(s);
-        return rc;
-    }
-    s->id = ++st->last_id;
-    st->used += weight(s);
-    if (++st->count > st->nslots)
-        grow(st);
-    *slot(st, s->path) = s;
-    *out = s;
-    return DS_STORED_OK;
-}
-
 void ds_store_delete(struct ds_store *st, struct ds_stream *s)
 {
     struct ds_stream **at = slot(st, s->path);
@@ -352,6 +322,50 @@ struct ds_stream *ds_store_find(struct ds_store *st, const char *path, int64_t n
         return s;
     ds_store_delete(st, s);
     return NULL;
+}
+
+/* Streams that nobody asks for again after their time go when room is looked for. */
+static void sweep(struct ds_store *st, int64_t now)
+{
+    for (size_t i = 0; i < st->nslots; i++) {
+        for (struct ds_stream *s = st->slots[i], *next; s; s = next) {
+            next = s->next;
+            if (ds_stream_expired(s, now))
+                ds_store_delete(st, s);
+        }
+    }
+}
+
+enum ds_stored ds_store_create(struct ds_store *st, const struct ds_stream_spec *spec, int64_t now,
+                               struct ds_stream **out)
+{
+    struct ds_stream *s = ds_store_find(st, spec->path, now);
+    *out = s;
+    if (s)
+        return same_spec(s, spec) ? DS_STORED_EXISTS : DS_STORED_DIFFERS;
+    s = new_stream(st, spec, now);
+    if (!s)
+        return DS_STORED_NOMEM;
+    enum ds_stored rc = DS_STORED_OK;
+    if (st->count >= st->nslots || spec->body_len + weight(s) > room(st))
+        sweep(st, now);
+    if (spec->body_len > 0)
+        rc = put(st, s, spec->body, spec->body_len);
+    if (rc == DS_STORED_EMPTY) /* `[]` creates a stream without messages */
+        rc = DS_STORED_OK;
+    if (rc == DS_STORED_OK && weight(s) > room(st))
+        rc = DS_STORED_FULL;
+    if (rc != DS_STORED_OK) {
+        ds_stream_release(s);
+        return rc;
+    }
+    s->id = ++st->last_id;
+    st->used += weight(s);
+    if (++st->count > st->nslots)
+        grow(st);
+    *slot(st, s->path) = s;
+    *out = s;
+    return DS_STORED_OK;
 }
 
 /* --- appending -------------------------------------------------------------------------------- */
@@ -375,6 +389,8 @@ enum ds_stored ds_store_append(struct ds_store *st, struct ds_stream *s, const s
     if (a->seq && !seq)
         return DS_STORED_NOMEM;
     size_t before = weight(s);
+    if (a->body_len > room(st))
+        sweep(st, now);
     rc = put(st, s, a->body, a->body_len);
     if (rc != DS_STORED_OK) {
         ds_free(seq);
