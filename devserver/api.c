@@ -370,6 +370,10 @@ static void head(struct ds_api *api, const struct ds_call *call, struct ds_reply
         ds_reply_add(r, "Stream-Expires-At", s->expires);
     print_etag(api, s, "-1", ds_stream_tail(s), etag, sizeof etag);
     ds_reply_add(r, "ETag", etag);
+    /* The body is not sent; its length is that of what a GET would bring. */
+    r->kind = DS_REPLY_PAGE;
+    r->stream = ds_stream_hold(s);
+    r->end = ds_stream_page(s, 0, api->page);
 }
 
 /* offset=now, without waiting. */

@@ -31,7 +31,7 @@ struct ds_call {
 
 enum ds_reply_kind {
     DS_REPLY_TEXT,  /* `text` */
-    DS_REPLY_PAGE,  /* stream[start..end); JSON: as an array */
+    DS_REPLY_PAGE,  /* stream[start..end); JSON: as an array. To a HEAD, only its length */
     DS_REPLY_WAIT,  /* not yet: call ds_api_resume() when the stream has changed or time is up */
     DS_REPLY_EVENTS /* an event stream, from `start` on */
 };

@@ -6,9 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
-#include <poll.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,10 +19,6 @@
 #include "devserver/api.h"
 #include "devserver/listen.h"
 #include "devserver/sse.h"
-
-#ifndef POLLRDHUP
-#define POLLRDHUP 0 /* a client that hung up is then noticed when something is written to it */
-#endif
 
 #define MIB        ((size_t)1024 * 1024)
 #define STORE_MAX  (4096 * MIB) /* bytes of all streams */
@@ -33,13 +30,27 @@
 #define SPARE      32  /* descriptors that are no client's */
 #define IDLE       300 /* s without a byte, of a connection that is not ours to keep waiting */
 
+/*
+ * A connection. The library watches descriptors in an epoll set of its own, edge-triggered, which
+ * leaves out those of suspended connections and misses a hang-up that comes together with data. So
+ * there is a second set: the library's, and every connection for nothing but its hang-up.
+ */
+struct client {
+    struct ds_server *server;
+    struct request *request; /* the one under way, or NULL */
+    int fd;
+    bool hung_up;
+    struct client *next_hung_up; /* of this turn */
+};
+
 /* One request of a connection. */
 struct request {
     struct ds_server *server;
+    struct client *client; /* NULL: nobody watches for its hang-up */
     struct MHD_Connection *connection;
     struct ds_target target;
     int bad_target; /* the status that the target deserves; 0: none */
-    bool begun, waited, gone;
+    bool begun, waited;
     struct ds_buf body;
     size_t dropped; /* bytes of a body that is over its bound */
     struct ds_reply reply;
@@ -48,7 +59,6 @@ struct request {
     bool has_feed;
     /* While suspended: */
     bool suspended;
-    int fd;
     int64_t due;
     struct request *prev, *next;
 };
@@ -60,9 +70,8 @@ struct ds_server {
     int64_t sse_time, poll_time;
     size_t bodies; /* bytes of all requests' bodies */
     struct request *waiting;
-    size_t nwaiting;
-    struct pollfd *fds;
-    size_t fds_cap;
+    struct client *hung_up; /* noticed in this turn */
+    int watch;              /* the second set */
     bool resumed; /* somebody is to get a turn that the library's time-out does not tell of */
     bool stopping;
 };
@@ -97,14 +106,12 @@ static void suspend(struct request *q, const struct ds_stream *stream, int64_t d
         due = at < due ? at : due;
     }
     q->due = due;
-    q->fd = MHD_get_connection_info(q->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     q->suspended = true;
     q->prev = NULL;
     q->next = s->waiting;
     if (q->next)
         q->next->prev = q;
     s->waiting = q;
-    s->nwaiting++;
     MHD_suspend_connection(q->connection);
 }
 
@@ -117,10 +124,14 @@ static void resume(struct request *q)
         s->waiting = q->next;
     if (q->next)
         q->next->prev = q->prev;
-    s->nwaiting--;
     q->suspended = false;
     s->resumed = true;
     MHD_resume_connection(q->connection);
+}
+
+static bool gone(const struct request *q)
+{
+    return q->client && q->client->hung_up;
 }
 
 static void on_changed(void *ctx, struct ds_stream *stream)
@@ -191,14 +202,14 @@ static ssize_t read_events(void *ctx, uint64_t at, char *to, size_t size)
     struct request *q = ctx;
     size_t n = 0;
     (void)at;
-    if (q->gone)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
     if (q->server->stopping)
         return MHD_CONTENT_READER_END_OF_STREAM;
     switch (ds_feed_take(&q->feed, to, size, &n, now_ms(), wall_ms())) {
     case DS_FEED_BYTES:
         return (ssize_t)n;
     case DS_FEED_WAIT:
+        if (gone(q))
+            return MHD_CONTENT_READER_END_OF_STREAM;
         suspend(q, q->feed.stream, ds_feed_due(&q->feed));
         return 0;
     case DS_FEED_END:
@@ -218,16 +229,16 @@ static struct MHD_Response *events_response(struct request *q)
     return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16 * 1024, read_events, q, NULL);
 }
 
-static struct MHD_Response *response_for(struct request *q, bool head)
+/* Only a GET gets events, so the length of what answers a HEAD is always known: else the library
+ * (0.9.75) puts the end of a chunked body behind the head. */
+static struct MHD_Response *response_for(struct request *q)
 {
     const struct ds_reply *r = &q->reply;
     if (r->kind == DS_REPLY_EVENTS)
         return events_response(q);
     if (r->kind == DS_REPLY_PAGE)
         return page_response(r);
-    /* A HEAD's length is 0: where the library knows of none, it puts the end of a chunked body
-     * behind the head (0.9.75), and whoever reads the next answer finds that first. */
-    return MHD_create_response_from_buffer(head ? 0 : strlen(r->text), (void *)(uintptr_t)r->text,
+    return MHD_create_response_from_buffer(strlen(r->text), (void *)(uintptr_t)r->text,
                                            MHD_RESPMEM_PERSISTENT);
 }
 
@@ -243,9 +254,9 @@ static bool add_fields(struct MHD_Response *m, const struct ds_buf *fields)
     return true;
 }
 
-static enum MHD_Result send_reply(struct request *q, bool head)
+static enum MHD_Result send_reply(struct request *q)
 {
-    struct MHD_Response *m = q->reply.failed ? NULL : response_for(q, head);
+    struct MHD_Response *m = q->reply.failed ? NULL : response_for(q);
     if (!m)
         return MHD_NO;
     enum MHD_Result rc = MHD_NO;
@@ -259,7 +270,7 @@ static enum MHD_Result send_error(struct request *q, int status, const char *tex
 {
     ds_reply_error(&q->reply, status, text);
     q->has_reply = true;
-    return send_reply(q, false);
+    return send_reply(q);
 }
 
 static const char *get_header(void *ctx, const char *name)
@@ -279,15 +290,15 @@ static enum MHD_Result answer(struct request *q, const char *method)
                            .body = q->body.data,
                            .body_len = q->body.len,
                            .now = wall_ms()};
-    if (q->gone)
-        return MHD_NO;
     if (q->waited)
         ds_api_resume(&s->api, &call, &q->reply);
     else
         ds_api_answer(&s->api, &call, &q->reply);
     q->has_reply = true;
     if (q->reply.kind != DS_REPLY_WAIT)
-        return send_reply(q, strcmp(method, "HEAD") == 0);
+        return send_reply(q);
+    if (gone(q))
+        return MHD_NO;
     q->waited = true;
     suspend(q, q->reply.stream, now_ms() + s->poll_time);
     return MHD_YES;
@@ -303,6 +314,10 @@ static void *on_uri(void *ctx, const char *uri, struct MHD_Connection *connectio
         return NULL;
     q->server = s;
     q->connection = connection;
+    q->client =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    if (q->client)
+        q->client->request = q;
     ds_buf_init(&q->body, BODY_MAX);
     enum dstream_code rc = ds_target_parse(&q->target, uri);
     q->bad_target = rc == DSTREAM_OK          ? 0
@@ -367,6 +382,8 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **co
     (void)ctx, (void)connection, (void)why;
     if (!q)
         return;
+    if (q->client)
+        q->client->request = NULL;
     q->server->bodies -= q->body.len;
     if (q->has_feed)
         ds_feed_free(&q->feed);
@@ -385,6 +402,52 @@ static size_t keep_escapes(void *ctx, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
+/* --- connections ------------------------------------------------------------------------------ */
+
+static void *connected(struct ds_server *s, struct MHD_Connection *connection)
+{
+    struct client *c = ds_calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->server = s;
+    c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    struct epoll_event e = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = c};
+    if (epoll_ctl(s->watch, EPOLL_CTL_ADD, c->fd, &e) == 0)
+        return c;
+    ds_free(c);
+    return NULL;
+}
+
+static void disconnected(struct client *c)
+{
+    struct client **p = &c->server->hung_up;
+    while (*p && *p != c)
+        p = &(*p)->next_hung_up;
+    if (*p)
+        *p = c->next_hung_up;
+    ds_free(c);
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        *context = connected(ctx, connection);
+    else if (*context)
+        disconnected(*context);
+}
+
+/* Behind the library's turn: what it has read then, it has read without the end. A shutdown of the
+ * reading side, of which nothing is left to come, is an edge more, by which it sees that. */
+static void pass_on_hangups(struct ds_server *s)
+{
+    while (s->hung_up) {
+        struct client *c = s->hung_up;
+        s->hung_up = c->next_hung_up;
+        shutdown(c->fd, SHUT_RD);
+    }
+}
+
 /* --- the loop --------------------------------------------------------------------------------- */
 
 static int64_t next_due(const struct ds_server *s, int64_t now)
@@ -398,38 +461,32 @@ static int64_t next_due(const struct ds_server *s, int64_t now)
     return due;
 }
 
-/* The library's descriptor, then those of the clients that wait: the library does not watch them.
- * Returns how many there are; without memory the clients' are left out. */
-static size_t gather(struct ds_server *s, struct pollfd *own)
+/* Waits for something to do, and notes who has hung up. -1 with errno. */
+static int wait_for_events(struct ds_server *s, const sigset_t *signals)
 {
-    size_t n = 0;
-    *own = (struct pollfd){.fd = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
-                           .events = POLLIN};
-    if (s->nwaiting + 1 > s->fds_cap) {
-        size_t cap = 2 * s->nwaiting + 16;
-        struct pollfd *p = ds_realloc(s->fds, cap * sizeof *p);
-        if (p) {
-            s->fds = p;
-            s->fds_cap = cap;
-        }
+    struct epoll_event e[64];
+    int64_t now = now_ms(), due = next_due(s, now), left = due > now ? due - now : 0;
+    int ms = due == DS_NEVER ? -1 : left < INT32_MAX ? (int)left : INT32_MAX;
+    int n = epoll_pwait(s->watch, e, sizeof e / sizeof *e, ms, signals);
+    for (int i = 0; i < n; i++) {
+        struct client *c = e[i].data.ptr;
+        if (!c || c->hung_up)
+            continue;
+        c->hung_up = true;
+        c->next_hung_up = s->hung_up;
+        s->hung_up = c;
+        if (c->request && c->request->suspended)
+            resume(c->request);
     }
-    if (s->nwaiting + 1 > s->fds_cap)
-        return 0;
-    s->fds[n++] = *own;
-    for (struct request *q = s->waiting; q; q = q->next)
-        s->fds[n++] = (struct pollfd){.fd = q->fd, .events = POLLRDHUP};
     return n;
 }
 
-/* Wakes those whose client has gone and those whose time has come. `n` descriptors were watched. */
-static void wake(struct ds_server *s, size_t n)
+static void wake_due(struct ds_server *s)
 {
     int64_t now = now_ms();
-    size_t i = 1;
-    for (struct request *q = s->waiting, *next; q; q = next, i++) {
+    for (struct request *q = s->waiting, *next; q; q = next) {
         next = q->next;
-        q->gone = i < n && s->fds[i].revents != 0;
-        if (q->gone || q->due <= now)
+        if (q->due <= now)
             resume(q);
     }
 }
@@ -437,17 +494,13 @@ static void wake(struct ds_server *s, size_t n)
 static enum dstream_code turn(struct ds_server *s, const sigset_t *signals,
                               struct dstream_error *err)
 {
-    struct pollfd own;
-    size_t n = gather(s, &own);
-    int64_t now = now_ms(), due = next_due(s, now), left = due > now ? due - now : 0;
-    struct timespec wait = {.tv_sec = (time_t)(left / 1000), .tv_nsec = left % 1000 * 1000000};
-    int got = ppoll(n > 0 ? s->fds : &own, n > 0 ? n : 1, due == DS_NEVER ? NULL : &wait, signals);
-    if (got < 0 && errno != EINTR)
+    if (wait_for_events(s, signals) < 0 && errno != EINTR)
         return ds_error_set(err, DSTREAM_ERR_IO, "cannot wait for clients: %s", strerror(errno));
-    wake(s, got > 0 ? n : 0);
+    wake_due(s);
     s->resumed = false;
     if (MHD_run(s->daemon) != MHD_YES)
         return ds_error_set(err, DSTREAM_ERR_IO, "the HTTP server has failed");
+    pass_on_hangups(s);
     return DSTREAM_OK;
 }
 
@@ -478,14 +531,20 @@ static enum dstream_code start(struct ds_server *s, int fd, struct dstream_error
     s->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
         MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK, on_uri, s,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes,
-        NULL, MHD_OPTION_CONNECTION_LIMIT, clients(), MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_END);
-    if (s->daemon)
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+        s, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_CONNECTION_LIMIT, clients(),
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HEAD_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    if (!s->daemon) {
+        close(fd);
+        return ds_error_set(err, DSTREAM_ERR_IO, "cannot start the HTTP server");
+    }
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    struct epoll_event e = {.events = EPOLLIN};
+    s->watch = epoll_create1(EPOLL_CLOEXEC);
+    if (s->watch >= 0 && epoll_ctl(s->watch, EPOLL_CTL_ADD, info->epoll_fd, &e) == 0)
         return DSTREAM_OK;
-    close(fd);
-    return ds_error_set(err, DSTREAM_ERR_IO, "cannot start the HTTP server");
+    return ds_error_set(err, DSTREAM_ERR_IO, "cannot watch connections: %s", strerror(errno));
 }
 
 static void seed(struct ds_api *api)
@@ -503,6 +562,7 @@ enum dstream_code ds_server_new(struct ds_server **out, const struct ds_server_o
         return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory");
     uint64_t page = o->page_size > 0 ? o->page_size : MIB;
     s->api.page = page < PAGE_MAX ? (size_t)page : PAGE_MAX;
+    s->watch = -1;
     s->sse_time = o->sse_time >= 0 ? o->sse_time : 60000;
     s->poll_time = o->poll_time >= 0 ? o->poll_time : 30000;
     seed(&s->api);
@@ -544,7 +604,8 @@ void ds_server_free(struct ds_server *s)
     if (s->daemon)
         stop(s);
     ds_store_free(s->api.store);
-    ds_free(s->fds);
+    if (s->watch >= 0)
+        close(s->watch);
     ds_free(s);
 }
 

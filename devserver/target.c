@@ -119,11 +119,12 @@ enum dstream_code ds_target_parse(struct ds_target *t, const char *s)
     t->text = ds_malloc(3 * n + 8);
     if (!t->text)
         return DSTREAM_ERR_NOMEM;
+    static const char root[] = "/";
     char *out = t->text;
     s = behind_authority(s);
     const char *end = s + strcspn(s, "?#");
     t->path = out;
-    if (put_path(&out, s == end ? "/" : s, s == end ? "/" + 1 : end) &&
+    if (put_path(&out, s == end ? root : s, s == end ? root + 1 : end) &&
         (*end != '?' || parse_query(t, &out, end + 1)))
         return DSTREAM_OK;
     ds_target_free(t);
