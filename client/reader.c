@@ -81,6 +81,7 @@ static void on_connected(void *ctx)
 {
     dstream_reader *r = ctx;
     ds_reader_connected(r->core, ds_loop_now(r->loop));
+    soon(r); /* what is waited for now has another limit */
 }
 
 static void trace(dstream_reader *r, int status)
