@@ -85,6 +85,8 @@ void ds_outcome_detail(CURL *easy, CURLcode code, const char *text, char *out, s
     (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
     if (code == CURLE_COULDNT_CONNECT && error > 0)
         snprintf(out, size, "%s: %s", text, strerror((int)error));
+    else if (code == CURLE_SSL_CONNECT_ERROR)
+        snprintf(out, size, "TLS could not be agreed on: %s", text);
     else
         snprintf(out, size, "%s", text);
     for (char *p = out; *p; p++) {
