@@ -230,6 +230,9 @@ static int run(struct ds_cli *c)
     if (!(c->opt.command & (DS_CMD_DECODE | DS_CMD_STATE | DS_CMD_HELP)))
         signal(SIGPIPE, SIG_IGN);
     switch (c->opt.command) {
+    case DS_CMD_READ:
+    case DS_CMD_TAIL:
+        return ds_cmd_read(c);
     case DS_CMD_DECODE:
         return ds_cmd_decode(c);
     case DS_CMD_STATE:
