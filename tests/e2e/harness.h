@@ -58,7 +58,7 @@ bool e2e_sanitized(void);
 
 /* --- memory and bytes ------------------------------------------------------------------------- */
 
-/* Lives until the test ends. */
+/* Lives until the test ends. May be called by any thread of the test. */
 void *e2e_alloc(size_t n);
 void *e2e_realloc(void *p, size_t n);
 char *e2e_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +58,8 @@ static void adopt(struct listener *l, int fd)
 {
     struct connection *c = calloc(1, sizeof *c);
     pthread_t thread;
+    const int at_once = 1; /* small pieces do not wait for each other */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof at_once);
     pthread_mutex_lock(&l->lock);
     if (c && !l->stopping) {
         *c = (struct connection){.owner = l, .next = l->connections, .fd = fd};

@@ -301,6 +301,24 @@ unsigned proxy_count(struct proxy *p, const char *match)
     return n;
 }
 
+struct awaited {
+    struct proxy *p;
+    const char *match;
+    unsigned n;
+};
+
+static bool came(void *ctx)
+{
+    struct awaited *a = ctx;
+    return proxy_count(a->p, a->match) >= a->n;
+}
+
+void proxy_await(struct proxy *p, const char *match, unsigned n)
+{
+    struct awaited a = {p, match, n};
+    e2e_wait_for(came, &a, e2e_printf("%u requests with %s", n, match));
+}
+
 void proxy_stop(struct proxy *p)
 {
     listener_stop(p->listener);

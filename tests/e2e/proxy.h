@@ -26,6 +26,8 @@ struct proxy *proxy_start(const char *server, const char *match, proxy_planner p
 const char *proxy_url(const struct proxy *p);
 /* How many requests have come whose first line contains `match`. */
 unsigned proxy_count(struct proxy *p, const char *match);
+/* Waits until so many have. */
+void proxy_await(struct proxy *p, const char *match, unsigned n);
 /* The first lines of all requests so far, a line each. Valid until the test ends. */
 const char *proxy_log(struct proxy *p);
 void proxy_stop(struct proxy *p);
