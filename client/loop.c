@@ -59,6 +59,7 @@ struct dstream_loop {
     dstream_on_watch on_watch; /* NULL: it waits by itself */
     void *watch_ctx;
     _Atomic(struct ds_posted *) posted; /* the last one first */
+    struct ds_posted *taken;            /* of those, what is yet to be run in this turn */
 };
 
 /* --- time and chance -------------------------------------------------------------------------- */
@@ -374,15 +375,31 @@ void ds_loop_post(dstream_loop *l, struct ds_posted *p)
     dstream_loop_wake(l);
 }
 
-/* All are taken at once, so that none can come back under the feet of another thread. */
+/* Takes all at once, so that none can come back under the feet of another thread: behind those
+ * that were taken before, in the order of posting. */
+static void take_posted(dstream_loop *l)
+{
+    struct ds_posted *all = atomic_exchange(&l->posted, NULL), *first = NULL, **end = &l->taken;
+    while (all) {
+        struct ds_posted *next = all->next;
+        all->next = first;
+        first = all;
+        all = next;
+    }
+    while (*end)
+        end = &(*end)->next;
+    *end = first;
+}
+
+/* What is run may take others back, and free them. */
 static void run_posted(dstream_loop *l)
 {
-    struct ds_posted *p = atomic_exchange(&l->posted, NULL);
-    while (p) {
-        struct ds_posted *next = p->next;
+    take_posted(l);
+    while (l->taken) {
+        struct ds_posted *p = l->taken;
+        l->taken = p->next;
         atomic_store(&p->pending, false);
         p->run(p->ctx);
-        p = next;
     }
 }
 
@@ -390,13 +407,14 @@ void ds_loop_unpost(dstream_loop *l, struct ds_posted *p)
 {
     if (!atomic_load(&p->pending))
         return;
-    struct ds_posted *all = atomic_exchange(&l->posted, NULL), *next;
-    for (; all; all = next) {
-        next = all->next;
-        atomic_store(&all->pending, false);
-        if (all != p)
-            ds_loop_post(l, all);
+    take_posted(l);
+    for (struct ds_posted **at = &l->taken; *at; at = &(*at)->next) {
+        if (*at == p) {
+            *at = p->next;
+            break;
+        }
     }
+    atomic_store(&p->pending, false);
 }
 
 /* --- turns ------------------------------------------------------------------------------------ */
@@ -481,7 +499,7 @@ void dstream_loop_drive(dstream_loop *loop, dstream_on_watch on_watch, void *ctx
 int64_t dstream_loop_timeout(dstream_loop *loop)
 {
     ds_loop_update(loop);
-    if (atomic_load(&loop->posted))
+    if (loop->taken || atomic_load(&loop->posted))
         return 0;
     return wait_ms(loop, -1);
 }

@@ -493,6 +493,76 @@ Test(loop, a_turn_waits_no_longer_than_it_is_told)
     cr_expect_str_eq(fired, "");
 }
 
+/* --- what other threads post ------------------------------------------------------------------ */
+
+struct item {
+    struct ds_posted posted;
+    const char *name;
+    struct item *takes_back, *posts;
+};
+
+static void on_item(void *ctx)
+{
+    struct item *i = ctx;
+    note(i->name);
+    if (i->takes_back) {
+        ds_loop_unpost(loop, &i->takes_back->posted);
+        memset(i->takes_back, 0xAA, sizeof *i->takes_back); /* its owner may have freed it */
+    }
+    if (i->posts)
+        ds_loop_post(loop, &i->posts->posted);
+}
+
+#define ITEM(n)                                                                                    \
+    {                                                                                              \
+        .posted = {.run = on_item, .ctx = &n}, .name = #n                                          \
+    }
+
+Test(loop, what_is_posted_runs_once_and_in_order)
+{
+    struct item a = ITEM(a), b = ITEM(b), c = ITEM(c);
+    ds_loop_post(loop, &a.posted);
+    ds_loop_post(loop, &b.posted);
+    ds_loop_post(loop, &a.posted);
+    ds_loop_post(loop, &c.posted);
+    turn(-1);
+    turn(0);
+    cr_expect_str_eq(fired, "abc");
+}
+
+Test(loop, what_is_taken_back_does_not_run)
+{
+    struct item a = ITEM(a), b = ITEM(b), c = ITEM(c), d = ITEM(d);
+    ds_loop_post(loop, &a.posted);
+    ds_loop_post(loop, &b.posted);
+    ds_loop_unpost(loop, &a.posted);
+    ds_loop_unpost(loop, &a.posted);
+    turn(-1);
+    cr_expect_str_eq(fired, "b", "and the other one does");
+    ds_loop_post(loop, &a.posted);
+    ds_loop_post(loop, &b.posted);
+    ds_loop_post(loop, &c.posted);
+    ds_loop_post(loop, &d.posted);
+    b.takes_back = &c;
+    turn(-1);
+    turn(0);
+    cr_expect_str_eq(fired, "babd");
+}
+
+Test(loop, what_is_posted_from_inside_waits_for_the_next_turn)
+{
+    struct item a = ITEM(a);
+    a.posts = &a;
+    ds_loop_post(loop, &a.posted);
+    turn(-1);
+    cr_expect_str_eq(fired, "a");
+    turn(-1);
+    cr_expect_str_eq(fired, "aa");
+    ds_loop_unpost(loop, &a.posted);
+    turn(0);
+    cr_expect_str_eq(fired, "aa");
+}
+
 /* --- memory and chance ------------------------------------------------------------------------ */
 
 Test(loop, random_draws_differ)
