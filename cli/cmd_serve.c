@@ -6,42 +6,29 @@
 
 #include <signal.h>
 
+#include "cli/signals.h"
 #include "devserver/server.h"
 
-static volatile sig_atomic_t ended_by;
+static int ended_by;
 
-static void on_signal(int sig)
-{
-    ended_by = sig;
-}
-
+/* A terminal that closes takes its server with it. */
 static bool ending(void)
 {
+    ended_by = ds_signals_take(SIGHUP) ? SIGHUP : ds_signals_ending();
     return ended_by != 0;
 }
 
-/* The second signal ends the process at once. What was ignored when it began stays so. */
-static void catch_signal(int sig, sigset_t *set)
-{
-    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}, was;
-    sigemptyset(&sa.sa_mask);
-    if (sigaction(sig, NULL, &was) != 0 || was.sa_handler == SIG_IGN)
-        return;
-    sigaction(sig, &sa, NULL);
-    sigaddset(set, sig);
-}
-
-/* A terminal that closes takes its server with it. Between two waits the signals are blocked, so
- * that none comes unseen. */
+/* Between two waits the signals are blocked, so that none comes unseen. */
 static int serve(struct ds_cli *c, struct ds_server *s)
 {
     struct dstream_error err = {0};
     sigset_t caught, before;
     sigemptyset(&caught);
-    catch_signal(SIGINT, &caught);
-    catch_signal(SIGTERM, &caught);
-    catch_signal(SIGHUP, &caught);
+    sigaddset(&caught, SIGINT);
+    sigaddset(&caught, SIGTERM);
+    sigaddset(&caught, SIGHUP);
     sigprocmask(SIG_BLOCK, &caught, &before);
+    ds_signals_catch(NULL);
     (void)printf("%s\n", ds_server_url(s));
     int rc = ds_cli_flush(c);
     if (rc == DS_EXIT_OK && ds_server_run(s, &before, ending, &err) != DSTREAM_OK)
