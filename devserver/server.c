@@ -52,7 +52,8 @@ struct request {
     int bad_target; /* the status that the target deserves; 0: none */
     bool begun, waited;
     struct ds_buf body;
-    size_t dropped; /* bytes of a body that is over its bound */
+    int bad_body;   /* the status that the body deserves; 0: none */
+    size_t dropped; /* bytes of a body that is not taken */
     struct ds_reply reply;
     bool has_reply;
     struct ds_feed feed;
@@ -340,13 +341,27 @@ static bool announces_too_much(struct request *q)
 static enum MHD_Result take_body(struct request *q, const char *p, size_t n)
 {
     struct ds_server *s = q->server;
-    if (q->dropped == 0 && n <= BODIES_MAX - s->bodies &&
-        ds_buf_add(&q->body, p, n) == DSTREAM_OK) {
+    enum dstream_code rc = DSTREAM_ERR_NOMEM;
+    if (!q->bad_body && n <= BODIES_MAX - s->bodies)
+        rc = ds_buf_add(&q->body, p, n);
+    if (rc == DSTREAM_OK) {
         s->bodies += n;
         return MHD_YES;
     }
+    if (!q->bad_body)
+        q->bad_body = rc == DSTREAM_ERR_LIMIT ? 413 : 503;
     q->dropped += n;
     return q->dropped > BODY_MAX ? MHD_NO : MHD_YES;
+}
+
+static enum MHD_Result refuse_body(struct request *q)
+{
+    if (q->bad_body == 413)
+        return send_error(q, 413, "The body is too large");
+    ds_reply_error(&q->reply, 503, "Too many large bodies at once");
+    ds_reply_add(&q->reply, "Retry-After", "1");
+    q->has_reply = true;
+    return send_reply(q);
 }
 
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url,
@@ -370,9 +385,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         *size = 0;
         return rc;
     }
-    if (q->dropped > 0)
-        return send_error(q, 413, "The body is too large");
-    return answer(q, method);
+    return q->bad_body ? refuse_body(q) : answer(q, method);
 }
 
 static void on_completed(void *ctx, struct MHD_Connection *connection, void **context,
