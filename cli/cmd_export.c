@@ -55,6 +55,7 @@ static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batc
 {
     struct exporting *e = ctx;
     bool stop;
+    struct ds_witness witness;
     uint64_t before = ds_exporter_totals(e->exporter).bytes;
     enum dstream_code rc = ds_exporter_take(e->exporter, dstream_reader_content_type(s->reader), b,
                                             ds_loop_now(e->run.loop), &stop, &s->error);
@@ -66,6 +67,8 @@ static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batc
                     now.skip == 0 && strcmp(now.offset, b->next) == 0;
     if (now.bytes > before)
         ds_run_took_data(&e->run);
+    (void)ds_exporter_seen(e->exporter, &witness);
+    ds_client_set_witness(s->reader, &witness);
     if (stop)
         e->run.stop = true;
     return DSTREAM_OK;
@@ -85,7 +88,7 @@ static void tell(void *ctx, struct ds_status_now *out)
 
 static void start(struct exporting *e)
 {
-    struct ds_source_start at = {.content_type = NULL};
+    struct ds_source_start at = {.recheck = true};
     at.offset = ds_exporter_offset(e->exporter, &at.skip);
     at.content_type = ds_exporter_seen(e->exporter, &at.witness);
     at.seen = at.content_type != NULL;

@@ -40,8 +40,9 @@ void ds_exporter_free(struct ds_exporter *x);
 
 /* Where to begin reading. */
 const char *ds_exporter_offset(const struct ds_exporter *x, uint64_t *skip);
-/* There is a state that it goes on from: the stream's content type ("" if not known), and *w set to
- * what must be found again, its units 0 where there is nothing to compare. NULL: begun anew. */
+/* There is a state that it goes on from: the stream's content type ("" if not known). NULL: begun
+ * anew. *w becomes what must be found again of what was taken so far, its units 0 where there is
+ * nothing to compare. */
 const char *ds_exporter_seen(const struct ds_exporter *x, struct ds_witness *w);
 /* It was finished by an earlier run. */
 bool ds_exporter_complete(const struct ds_exporter *x);

@@ -183,6 +183,7 @@ static enum dstream_code set_options(struct ds_source *s, dstream_options *o,
     (void)dstream_options_set_live(o, ds_cli_live(&c->opt));
     ds_options_set_stop_at_tail(o, !ds_cli_follows(&c->opt));
     ds_options_set_wait_create(o, c->opt.wait_create);
+    ds_options_set_recheck(o, at->recheck);
     ds_options_set_notice(o, on_notice, s);
     return DSTREAM_OK;
 }

@@ -65,6 +65,9 @@ struct ds_source_start {
     bool seen; /* there was an earlier run: */
     const char *content_type;
     struct ds_witness witness; /* units 0: none */
+    /* The witness, kept current by ds_client_set_witness(), is looked for again after each end of
+     * an SSE connection and each error. */
+    bool recheck;
 };
 
 /* Sets it up for an operand, with the complete URL. ERR_ARGUMENT, ERR_NOMEM. */
