@@ -51,5 +51,51 @@ configured() {
 # quiet COMMAND... runs it and shows what it printed only when it fails.
 quiet() { "$@" >"$log" 2>&1 || { local rc=$?; cat "$log" >&2; return "$rc"; }; }
 
+# criterion NAME PROGRAM... runs a Criterion program, for $limit (900) seconds at most, keeps its log and
+# its closing line, for the summary, in $out, and shows the rest only where it failed.
+criterion() {
+  local name=$1 rc=0
+  shift
+  rm -rf "$out/tmp"
+  mkdir "$out/tmp"
+  TMPDIR=$out/tmp timeout -k 10 "${limit:-900}" "$@" >"$out/$name.log" 2>&1 || rc=$?
+  local line
+  line=$(grep -a 'Synthesis: Tested:' "$out/$name.log" | tail -n 1) || line="no closing line (status $rc)"
+  printf '%s\n' "$line"
+  printf '%s: %s\n' "$name" "$line" >>"$out/summary"
+  # A program that ran no test has shown nothing.
+  if [ "$rc" = 0 ] && ! printf '%s' "$line" | grep -qa 'Tested: .*[1-9]'; then rc=1; fi
+  [ "$rc" = 0 ] || { grep -av '^\[ *\(RUN\|PASS\)' "$out/$name.log" | tail -n 200; return 1; }
+}
+
+# built DIR CONFIGURE-OPTION... builds everything there, tests included, and runs none.
+built() {
+  local dir=$1
+  shift
+  configured "$dir" --enable-werror "$@"
+  quiet make -C "$dir" -j"$(cores)" all
+  quiet make -C "$dir" -j"$(cores)" check TESTS=
+}
+
+# packages DIR FROM FILE... makes DIR a folder with FROM's files and the packages its lock file pins.
+packages() {
+  local dir=$1 from=$2
+  shift 2
+  if [ ! "$dir/done" -nt "$from/package-lock.json" ]; then
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    cp "$from/package.json" "$from/package-lock.json" "$dir"
+    (cd "$dir" && quiet npm ci --ignore-scripts --no-audit --no-fund)
+    touch "$dir/done"
+  fi
+  [ $# = 0 ] || (cd "$from" && cp "$@" "$dir")
+}
+
+# The reference server, as the lock file pins it, in build/reference.
+reference() {
+  DSTREAM_E2E_REFERENCE=$root/build/reference
+  packages "$DSTREAM_E2E_REFERENCE" tests/e2e
+}
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

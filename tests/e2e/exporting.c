@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "tests/e2e/exporting.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- the stream ------------------------------------------------------------------------------- */
+
+struct written written_begin(char *url, const char *type)
+{
+    struct written w = {.url = url, .type = type};
+    e2e_create(url, type);
+    e2e_add(&w.want, "", 0);
+    return w;
+}
+
+static void add_messages(struct written *w, size_t size)
+{
+    struct e2e_bytes body = e2e_text("[");
+    for (unsigned i = 0; i < 3; i++) {
+        const char *message = e2e_printf("{\"append\":%u,\"message\":%u,\"fill\":\"%0*d\"}", w->n,
+                                         i, (int)(size / 3), 0);
+        e2e_add_text(&body, e2e_printf("%s%s", i ? "," : "", message));
+        e2e_add_text(&w->want, e2e_printf("%s\n", message));
+    }
+    e2e_add_text(&body, "]");
+    e2e_append(w->url, w->type, body);
+}
+
+void written_add(struct written *w, size_t size)
+{
+    w->n++;
+    if (strcmp(w->type, TYPE_JSON) == 0) {
+        add_messages(w, size);
+        return;
+    }
+    struct e2e_bytes body = {0};
+    bool text = strcmp(w->type, TYPE_TEXT) == 0;
+    while (text && body.n < size)
+        e2e_add_text(&body, e2e_printf("append %u, byte %zu%s", w->n, body.n,
+                                       body.n % 3 == 0   ? "\r\n"
+                                       : body.n % 3 == 1 ? "\r"
+                                                         : "\n "));
+    if (!text)
+        body = e2e_random(size, w->n);
+    e2e_append(w->url, w->type, body);
+    e2e_add(&w->want, body.p, body.n);
+}
+
+/* --- the files -------------------------------------------------------------------------------- */
+
+const char *exported(void)
+{
+    return e2e_path("out");
+}
+
+void exported_same(const char *what, struct e2e_bytes want)
+{
+    e2e_same(what, e2e_read_file(exported()), want);
+}
+
+void exported_remove(void)
+{
+    const char *const suffixes[] = {"", ".dstate", ".dstate.tmp"};
+    for (size_t i = 0; i < 3; i++) {
+        if (unlink(e2e_printf("%s%s", exported(), suffixes[i])) < 0 && errno != ENOENT)
+            cr_assert_fail("unlink: %s", strerror(errno));
+    }
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names in a directory, sorted. */
+static char **names_in(const char *path, size_t *n)
+{
+    char **names = e2e_alloc(64 * sizeof *names);
+    struct dirent *e;
+    DIR *d = opendir(path);
+    if (!d)
+        cr_assert_fail("%s: %s", path, strerror(errno));
+    for (*n = 0; (e = readdir(d)) && *n < 64;) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            names[(*n)++] = e2e_printf("%s", e->d_name);
+    }
+    closedir(d);
+    qsort(names, *n, sizeof *names, by_name);
+    return names;
+}
+
+void exported_alone(void)
+{
+    struct e2e_bytes all = {0};
+    size_t n;
+    char **names = names_in(e2e_path(""), &n);
+    for (size_t i = 0; i < n; i++)
+        e2e_add_text(&all, e2e_printf("%s ", names[i]));
+    e2e_same("names", all, e2e_text("out out.dstate out.dstate.lock out.lock "));
+}
+
+static bool is_lock(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 5 && strcmp(name + n - 5, ".lock") == 0;
+}
+
+struct e2e_bytes snapshot(const char *directory)
+{
+    struct e2e_bytes all = {0};
+    size_t n;
+    char **names = names_in(directory, &n);
+    e2e_add(&all, "", 0);
+    for (size_t i = 0; i < n; i++) {
+        char *path = e2e_printf("%s/%s", directory, names[i]);
+        struct stat st;
+        if (is_lock(names[i]))
+            continue;
+        cr_assert_eq(lstat(path, &st), 0);
+        e2e_add_text(&all, e2e_printf("%s: inode %ju, changed %jd.%09ld, %jd bytes\n", names[i],
+                                      (uintmax_t)st.st_ino, (intmax_t)st.st_mtim.tv_sec,
+                                      st.st_mtim.tv_nsec, (intmax_t)st.st_size));
+        if (S_ISREG(st.st_mode)) {
+            struct e2e_bytes b = e2e_read_file(path);
+            e2e_add(&all, b.p, b.n);
+        }
+    }
+    return all;
+}
+
+struct e2e_bytes snapshot_all(void)
+{
+    return snapshot(e2e_path(""));
+}
+
+/* --- the state -------------------------------------------------------------------------------- */
+
+/* What it says, or NULL while there is no state. */
+static char *state_line(const char *name)
+{
+    if (!e2e_exists(e2e_printf("%s.dstate", exported())))
+        return NULL;
+    struct e2e_process *p = dstream_run("state", "show", exported());
+    e2e_status(p, 0);
+    const char *line = strstr(p->out_data.p, e2e_printf("\n%s: ", name));
+    cr_assert_not_null(line, "no %s in: %s", name, p->out_data.p);
+    line += strlen(name) + 3;
+    return e2e_printf("%.*s", (int)strcspn(line, "\n"), line);
+}
+
+char *exported_state(const char *name)
+{
+    char *value = state_line(name);
+    cr_assert_not_null(value, "there is no state");
+    return value;
+}
+
+size_t exported_state_length(void)
+{
+    const char *value = state_line("output length");
+    return value ? strtoul(value, NULL, 10) : 0;
+}
+
+size_t file_length(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (size_t)st.st_size : 0;
+}
+
+static bool file_is_long(void *n)
+{
+    return file_length(exported()) >= *(size_t *)n;
+}
+
+static bool state_is_long(void *n)
+{
+    return exported_state_length() >= *(size_t *)n;
+}
+
+void exported_until_length(size_t n)
+{
+    e2e_wait_for(file_is_long, &n, e2e_printf("%zu bytes in the file", n));
+}
+
+void exported_until_state_length(size_t n)
+{
+    e2e_wait_for(state_is_long, &n, e2e_printf("%zu bytes in the state", n));
+}

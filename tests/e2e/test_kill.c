@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An export survives kill -9: at each step of a commit in turn, and at random moments while the
+ * stream is being written. And each step can fail instead.
+ *
+ * DSTREAM_SOAK=N makes the random ones N times as many; DSTREAM_SEED=SEED repeats the fresh seed
+ * that a run has printed.
+ */
+#include "config.h"
+
+#include "tests/e2e/exporting.h"
+#include "tests/e2e/reading.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define KILLED (128 + SIGKILL)
+
+static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
+
+/* --- at each step ----------------------------------------------------------------------------- */
+
+/* What an export starts from. */
+struct subject {
+    struct written *w;
+    const char *option; /* --append or --overwrite, with a file that is there; else NULL */
+    struct e2e_bytes there, want;
+};
+
+static void prepare(const struct subject *s)
+{
+    exported_remove();
+    if (s->option)
+        e2e_write_file(exported(), s->there);
+}
+
+/* One run in which the `n`-th operation on files is where `what` happens; 0: none. */
+static struct e2e_process *run_with(const struct subject *s, const char *what, unsigned n)
+{
+    e2e_limits(n > 0 ? e2e_printf("%s=%u", what, n) : "");
+    struct e2e_process *p = dstream_run("export", s->w->url, "-o", exported(), "--sync", "batch",
+                                        s->option ? s->option : "-q");
+    e2e_limits("");
+    return p;
+}
+
+static void goes_on(const struct subject *s, const char *what, unsigned n)
+{
+    e2e_status(run_with(s, NULL, 0), 0);
+    exported_same(e2e_printf("after %s=%u", what, n), s->want);
+    exported_alone();
+}
+
+/* Killed at every step there is, the first step of all that is never reached ends it. Killed once
+ * more at the same one, which then is a step of the recovery. Returns how many steps there are. */
+static unsigned killed_at_each(const struct subject *s, const char *what)
+{
+    for (unsigned n = 1;; n++) {
+        prepare(s);
+        struct e2e_process *p = run_with(s, what, n);
+        if (p->status == 0) {
+            exported_same("not killed", s->want);
+            cr_assert_gt(n, 20, "an export in %u steps?", n);
+            return n - 1;
+        }
+        e2e_status(p, KILLED);
+        p = run_with(s, what, n);
+        if (p->status != 0)
+            e2e_status(p, KILLED);
+        goes_on(s, what, n);
+    }
+}
+
+/* Each run is killed at its `n`-th step, until one ends before it or as many were as there is no
+ * sense in. */
+static void killed_again_and_again(const struct subject *s, const char *what, unsigned steps)
+{
+    for (unsigned n = 1; n <= steps; n += 3) {
+        prepare(s);
+        for (int i = 0; i < 8; i++) {
+            struct e2e_process *p = run_with(s, what, n);
+            if (p->status == 0)
+                break;
+            e2e_status(p, KILLED);
+        }
+        goes_on(s, what, n);
+    }
+}
+
+static void fails_at_each(const struct subject *s, unsigned steps, int error)
+{
+    for (unsigned n = 1; n <= steps; n++) {
+        prepare(s);
+        struct e2e_process *p = run_with(s, e2e_printf("fail_with=%d,fail_at", error), n);
+        e2e_status(p, 74);
+        e2e_says(p, error == ENOSPC ? "the disk is full" : "the disk reported an error");
+        goes_on(s, "fail_at", n);
+    }
+}
+
+static void each_step(struct written *w, const char *option)
+{
+    struct subject s = {.w = w, .option = option};
+    e2e_add(&s.want, "", 0);
+    if (option)
+        s.there = e2e_random(3 * w->want.n, 1);
+    if (option && strcmp(option, "--append") == 0)
+        e2e_add(&s.want, s.there.p, s.there.n);
+    e2e_add(&s.want, w->want.p, w->want.n);
+    unsigned before = killed_at_each(&s, "kill_at"), after = killed_at_each(&s, "kill_after");
+    cr_assert_eq(before, after);
+    killed_again_and_again(&s, "kill_at", before);
+    fails_at_each(&s, before, EIO);
+    fails_at_each(&s, before, ENOSPC);
+}
+
+/* A stream in pages, so that there are several commits. */
+static void each_step_of(const char *type, const char *option)
+{
+    const char *base = e2e_serve(NULL, (const char *const[]){"--page-size", "100", NULL});
+    struct written w = written_begin(e2e_url_at(base, "s"), type);
+    for (int i = 0; i < 3; i++)
+        written_add(&w, 100);
+    e2e_close(w.url);
+    each_step(&w, option);
+}
+
+E2E(kill, at_each_step_of_messages)
+{
+    each_step_of(TYPE_JSON, NULL);
+}
+
+E2E(kill, at_each_step_of_text)
+{
+    each_step_of(TYPE_TEXT, NULL);
+}
+
+E2E(kill, at_each_step_of_bytes)
+{
+    each_step_of(TYPE_BINARY, NULL);
+}
+
+E2E(kill, at_each_step_behind_a_file)
+{
+    each_step_of(TYPE_TEXT, "--append");
+}
+
+E2E(kill, at_each_step_over_a_file)
+{
+    each_step_of(TYPE_JSON, "--overwrite");
+}
+
+/* The reference server answers with all at once. */
+E2E_BOTH(kill, at_each_step_of_one_answer)
+{
+    struct written w = written_begin(e2e_url("s"), TYPE_JSON);
+    written_add(&w, 100);
+    written_add(&w, 100);
+    struct subject s = {.w = &w, .want = w.want};
+    killed_at_each(&s, "kill_at");
+    killed_at_each(&s, "kill_after");
+}
+
+/* --- at random moments ------------------------------------------------------------------------ */
+
+static unsigned long soak(void)
+{
+    const char *n = getenv("DSTREAM_SOAK");
+    return n && *n ? strtoul(n, NULL, 10) : 1;
+}
+
+static uint64_t fresh_seed(void)
+{
+    const char *given = getenv("DSTREAM_SEED");
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return given && *given ? strtoull(given, NULL, 10)
+                           : (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t below(uint64_t *state, uint64_t n)
+{
+    return (e2e_draw(state) >> 16) % n;
+}
+
+/* The moment of the kill: a time that is more often short than long. */
+static void pass(uint64_t *state)
+{
+    uint64_t us = below(state, UINT64_C(1) << below(state, 17));
+    nanosleep(&(struct timespec){.tv_nsec = (long)us * 1000}, NULL);
+}
+
+/* An export that follows, in a mode that promises exact bytes; half of them do not wait for our
+ * kill, but die at an operation on files. */
+static struct e2e_process *follow(const struct written *w, uint64_t *state)
+{
+    static const char *const modes[] = {"auto", "long-poll", "sse"};
+    static const char *const when[] = {"batch", "1ms", "1d", "100"};
+    const char *mode = modes[below(state, strcmp(w->type, TYPE_TEXT) == 0 ? 2 : 3)];
+    if (below(state, 2) == 0)
+        e2e_limits(e2e_printf("kill_%s=%u", below(state, 2) ? "at" : "after",
+                              (unsigned)below(state, 80) + 1));
+    struct e2e_process *p = dstream_start("export", w->url, "-o", exported(), "-f", "--live", mode,
+                                          "--sync", when[below(state, 4)]);
+    e2e_limits("");
+    return p;
+}
+
+static void killed_while_written(const char *type, uint64_t seed, unsigned long kills)
+{
+    uint64_t state = seed * 2 + 1;
+    const char *what = e2e_printf("%s, DSTREAM_SEED=%llu", type, (unsigned long long)seed);
+    struct written w = written_begin(e2e_url(e2e_printf("s%llu", (unsigned long long)seed)), type);
+    size_t committed = 0;
+    for (unsigned long i = 0; i < kills; i++) {
+        struct e2e_process *p = follow(&w, &state);
+        for (uint64_t n = below(&state, 4); n > 0; n--) {
+            written_add(&w, 1 + below(&state, 2000));
+            pass(&state);
+        }
+        pass(&state);
+        e2e_kill(p, SIGKILL);
+        if (e2e_wait(p) != KILLED)
+            cr_assert_fail("%s: kill %lu: ended with %d: %s", what, i, p->status, p->err_data.p);
+        /* Now and then all of it comes through, so that what follows goes on from there. */
+        if (below(&state, 8) == 0 || i == kills / 2) {
+            written_add(&w, 10);
+            e2e_status(dstream_run("export", w.url, "-o", exported()), 0);
+            exported_same(what, w.want);
+        }
+        size_t now = exported_state_length();
+        cr_assert_geq(now, committed, "%s: kill %lu: the state went back", what, i);
+        committed = now;
+    }
+    e2e_close(w.url);
+    e2e_status(dstream_run("export", w.url, "-o", exported(), "-f"), 0);
+    exported_same(what, w.want);
+    exported_alone();
+    exported_remove();
+}
+
+static void killed_at_random(const char *type)
+{
+    uint64_t fresh = fresh_seed();
+    fprintf(stderr, "%s: random kills by DSTREAM_SEED=%llu\n", type, (unsigned long long)fresh);
+    killed_while_written(type, 1, 20 * soak());
+    killed_while_written(type, fresh, 10 * soak());
+}
+
+E2E_BOTH(kill, at_random_moments_of_messages)
+{
+    killed_at_random(types[0]);
+}
+
+E2E_BOTH(kill, at_random_moments_of_text)
+{
+    killed_at_random(types[1]);
+}
+
+E2E_BOTH(kill, at_random_moments_of_bytes)
+{
+    killed_at_random(types[2]);
+}
