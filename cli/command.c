@@ -233,6 +233,8 @@ static int run(struct ds_cli *c)
     case DS_CMD_READ:
     case DS_CMD_TAIL:
         return ds_cmd_read(c);
+    case DS_CMD_EXPORT:
+        return ds_cmd_export(c);
     case DS_CMD_DECODE:
         return ds_cmd_decode(c);
     case DS_CMD_STATE:

@@ -6,10 +6,6 @@
 
 #include "tests/e2e/reading.h"
 
-
-
-
-
 /* A stream, and what an export of it has to look like. */
 struct written {
     char *url;
