@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 
+#include <curl/curl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -287,6 +289,49 @@ Test(url, an_origin_is_scheme_host_and_port)
         cr_expect_eq(ds_url_same_origin(row[i].b, row[i].a), row[i].same, "%s %s", row[i].b,
                      row[i].a);
     }
+}
+
+/* "scheme://host:port/" as libcurl reads `url`; false where it refuses it. */
+static bool origin_for_curl(CURLU *u, const char *url, char *out, size_t size)
+{
+    char *scheme = NULL, *host = NULL, *port = NULL;
+    bool ok = curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+              curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+              curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+              curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK;
+    if (ok)
+        snprintf(out, size, "%s://%s:%s/", scheme, host, port);
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    return ok;
+}
+
+/* Where the two disagreed, credentials could go to a host that we took for another. */
+Test(url, what_is_sent_goes_to_the_host_that_is_compared)
+{
+    static const char *const piece[] = {
+        "http", "https", "HTTP", "://", ":",     "/",   "//",   "@",       "h",
+        "evil", ".",     "[",    "]",   "[::1]", ":80", ":443", ":0",      "?",
+        "#",    "\\",    ";",    "&",   "=",     "-",   "a.b",  "http://", "http://h"};
+    enum { PIECES = sizeof piece / sizeof *piece, TRIES = 200000 };
+    CURLU *u = curl_url();
+    unsigned x = 1, compared = 0;
+    for (int i = 0; i < TRIES; i++) {
+        char url[256] = "", origin[512];
+        for (int n = 0; n < 10; n++) {
+            x = x * 1103515245 + 12345;
+            strcat(url, n == 0 ? "http://" : piece[(x >> 16) % PIECES]);
+            if ((x >> 8) % 8 == 0)
+                break;
+        }
+        if (!ds_url_valid(url) || !origin_for_curl(u, url, origin, sizeof origin))
+            continue;
+        compared++;
+        cr_assert(ds_url_same_origin(url, origin), "%s is %s", url, origin);
+    }
+    cr_expect_gt(compared, 10000);
+    curl_url_cleanup(u);
 }
 
 Test(url, from_http_to_https_of_the_same_host_is_an_upgrade)
