@@ -136,35 +136,67 @@ static size_t data_bytes(char *out, size_t size)
     return n;
 }
 
-/* A chunk with one data event and its control event. */
-static size_t event(char *out, size_t size, bool in_json, size_t at, bool last)
+/* Chunks for about a page, each with a data event and the control event that follows it. They are
+ * sent again and again, with only the round changed in their offsets, which must grow. */
+struct events {
+    char *chunks;
+    size_t len, count;
+    size_t *round; /* where each one's offset has its number of the round */
+};
+
+static struct events json_events, bytes_events;
+
+#define ROUND 4 /* digits */
+
+static size_t event(char *out, size_t size, bool in_json, size_t at, size_t *round)
 {
-    char body[8192];
+    char body[8192], head[32];
     size_t n = in_json ? data_json(body, sizeof body) : data_bytes(body, sizeof body);
     n += (size_t)snprintf(body + n, sizeof body - n,
-                          "\n\nevent: control\ndata: {\"streamNextOffset\":\"%010zu\",%s}\n\n", at,
-                          last ? "\"streamClosed\":true"
-                               : "\"streamCursor\":\"1\",\"upToDate\":true");
-    size_t head = (size_t)snprintf(out, size, "%zx\r\n", n);
-    memcpy(out + head, body, n);
-    memcpy(out + head + n, "\r\n", 2);
-    return head + n + 2;
+                          "\n\nevent: control\ndata: {\"streamNextOffset\":\"");
+    *round = n;
+    n += (size_t)snprintf(body + n, sizeof body - n,
+                          "0000%06zu\",\"streamCursor\":\"1\",\"upToDate\":true}\n\n", at);
+    snprintf(head, sizeof head, "%zx\r\n", n);
+    *round += strlen(head);
+    return (size_t)snprintf(out, size, "%s%s\r\n", head, body);
 }
 
-static bool serve_events(int fd, bool in_json)
+static void make_events(struct events *e, bool in_json)
 {
-    static char *all; /* made once by each connection's process */
-    size_t want = pages * PAGE, n = 0;
-    if (!all && !(all = malloc(want + 16384)))
+    size_t room = PAGE + 16384;
+    e->chunks = malloc(room);
+    e->round = calloc(PAGE / 512, sizeof *e->round);
+    if (!e->chunks || !e->round)
         fail("malloc");
-    for (size_t at = 1; n < want; at++)
-        n += event(all + n, 16384, in_json, at, false);
-    n += event(all + n, 16384, in_json, 9999999999, true);
-    memcpy(all + n, "0\r\n\r\n", 5);
-    return put_text(fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-                        "Transfer-Encoding: chunked\r\n") &&
-           put_text(fd, in_json ? "\r\n" : "stream-sse-data-encoding: base64\r\n\r\n") &&
-           put(fd, all, n + 5);
+    for (; e->len < PAGE && e->count < PAGE / 512; e->count++) {
+        size_t *round = &e->round[e->count];
+        size_t n = event(e->chunks + e->len, room - e->len, in_json, e->count, round);
+        *round += e->len;
+        e->len += n;
+    }
+}
+
+static bool serve_events(int fd, struct events *e, const char *more)
+{
+    char end[256];
+    if (!put_text(fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                      "Transfer-Encoding: chunked\r\n") ||
+        !put_text(fd, more))
+        return false;
+    for (size_t round = 0; round < pages; round++) {
+        char digits[32];
+        snprintf(digits, sizeof digits, "%0*zu", ROUND, round);
+        for (size_t i = 0; i < e->count; i++)
+            memcpy(e->chunks + e->round[i], digits, ROUND);
+        if (!put(fd, e->chunks, e->len))
+            return false;
+    }
+    snprintf(end, sizeof end,
+             "4c\r\nevent: control\ndata: {\"streamNextOffset\":\"%0*zu%06zu\","
+             "\"streamClosed\":true}\n\n\r\n0\r\n\r\n",
+             ROUND, pages - 1, e->count - 1);
+    return put_text(fd, end);
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -195,10 +227,11 @@ static bool answer(int fd, const char *request)
         return serve_page(fd, bytes, "application/octet-stream", at);
     if (strncmp(request, "GET /json", 9) == 0)
         return serve_page(fd, json, "application/json", at);
-    if (live)
-        return serve_events(fd, strncmp(request, "GET /sse-json", 13) == 0);
-    /* Nothing is there yet: what comes, comes live. */
     bool in_json = strncmp(request, "GET /sse-json", 13) == 0;
+    if (live)
+        return serve_events(fd, in_json ? &json_events : &bytes_events,
+                            in_json ? "\r\n" : "stream-sse-data-encoding: base64\r\n\r\n");
+    /* Nothing is there yet: what comes, comes live. */
     char head[256];
     snprintf(head, sizeof head,
              "HTTP/1.1 200 OK\r\nContent-Type: application/%s\r\nContent-Length: %d\r\n"
@@ -223,6 +256,8 @@ int main(int argc, char **argv)
     pages = mib * 1024 * 1024 / PAGE;
     signal(SIGCHLD, SIG_IGN);
     fill();
+    make_events(&json_events, true);
+    make_events(&bytes_events, false);
     if (l < 0 || bind(l, (struct sockaddr *)&a, n) < 0 || listen(l, 16) < 0 ||
         getsockname(l, (struct sockaddr *)&a, &n) < 0)
         fail("listen");
