@@ -97,5 +97,18 @@ reference() {
   packages "$DSTREAM_E2E_REFERENCE" tests/e2e
 }
 
+# One that has ended stays, as a zombie, until the shell waits for it.
+has_ended() { [[ ! -e /proc/$1 || $(cat "/proc/$1/stat" 2>/dev/null) =~ \)\ [ZX] ]]; }
+
+# wait_until SECONDS COMMAND... waits for the command to succeed.
+wait_until() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [ "$SECONDS" -lt "$end" ] || return 1
+    sleep 0.02
+  done
+}
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
