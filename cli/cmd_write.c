@@ -347,6 +347,8 @@ static enum dstream_code look(struct ds_unary *u)
     enum dstream_code rc = ds_unary_call(u, (struct ds_call_config){.kind = DS_CALL_STAT});
     if (rc == DSTREAM_ERR_NOT_FOUND && o->create)
         rc = create(u);
+    if (rc == DSTREAM_ERR_CONFLICT) /* somebody else has made it in between: any will do */
+        rc = ds_unary_call(u, (struct ds_call_config){.kind = DS_CALL_STAT});
     if (rc != DSTREAM_OK)
         return rc;
     if (!u->result.content_type[0])
@@ -382,14 +384,38 @@ static enum dstream_code prepare(struct writing *w, char type[DS_TYPE_MAX + 1])
 
 /* --- after ------------------------------------------------------------------------------------ */
 
+static void add_count(struct ds_buf *b, uint64_t n, const char *what)
+{
+    ds_buf_addf(b, "%llu %s%s", (unsigned long long)n, what, n == 1 ? "" : "s");
+}
+
 static void add_amount(struct ds_buf *b, const struct writing *w)
 {
-    if (w->in.json)
-        ds_buf_addf(b, "%llu messages", (unsigned long long)w->messages);
-    else
-        ds_buf_addf(b, "%llu bytes", (unsigned long long)w->stored);
-    if (w->in.json && w->stored > 0)
-        ds_buf_addf(b, ", the first %llu bytes of the input", (unsigned long long)w->stored);
+    if (!w->in.json) {
+        add_count(b, w->stored, "byte");
+        return;
+    }
+    add_count(b, w->messages, "message");
+    if (w->stored > 0) {
+        ds_buf_adds(b, ", the first ");
+        add_count(b, w->stored, "byte");
+        ds_buf_adds(b, " of the input");
+    }
+}
+
+static void add_fate(struct ds_buf *b, const struct writing *w)
+{
+    bool doubt = w->in_doubt && w->load.len > 0;
+    if (w->stored == 0 && !doubt) {
+        ds_buf_adds(b, "nothing was stored");
+        return;
+    }
+    ds_buf_adds(b, "stored for sure: ");
+    add_amount(b, w);
+    if (doubt)
+        ds_buf_addf(b, "; in doubt: bytes %llu to %llu of the input",
+                    (unsigned long long)w->load.from, (unsigned long long)(w->load.to - 1));
+    ds_buf_adds(b, "; nothing behind that");
 }
 
 /* Where not all of the input was stored: what was. Part of the failure, so -q does not hide it. */
@@ -398,12 +424,7 @@ static void say_fate(struct writing *w)
     struct ds_buf b;
     struct dstream_error line = {0};
     ds_buf_init(&b, 1024);
-    ds_buf_adds(&b, "stored for sure: ");
-    add_amount(&b, w);
-    if (w->in_doubt && w->load.len > 0)
-        ds_buf_addf(&b, "; in doubt: bytes %llu to %llu of the input",
-                    (unsigned long long)w->load.from, (unsigned long long)(w->load.to - 1));
-    ds_buf_adds(&b, "; nothing behind that");
+    add_fate(&b, w);
     const char *text = ds_buf_str(&b);
     ds_error_set(&line, DSTREAM_ERR_CANCELLED, "%s", text ? text : "no memory");
     (void)ds_cli_fail(w->cli, &line);

@@ -107,7 +107,7 @@ E2E_BOTH(write, a_stream_from_its_creation_to_its_end)
     p = feed(e2e_text("three\n"), "write", url, "--type", "text/plain");
     e2e_status(p, 11);
     e2e_says(p, head(url).next);
-    e2e_says(p, "stored for sure: 0 bytes");
+    e2e_says(p, "nothing was stored");
     p = dstream_run("delete", url);
     e2e_status(p, 2);
     e2e_says(p, "--yes");
@@ -339,7 +339,7 @@ E2E_BOTH(write, json_that_is_not_valid)
     cr_assert_not(head(url).closed);
     p = feed(e2e_text("{\"unfinished\":"), "write", url);
     e2e_status(p, 65);
-    e2e_says(p, "0 messages");
+    e2e_says(p, "nothing was stored");
     e2e_write_file(e2e_path("good"), e2e_text("1 2"));
     e2e_write_file(e2e_path("wrong"), e2e_text("3 \"\x01\""));
     p = dstream_run("write", url, e2e_path("good"), e2e_path("wrong"));
@@ -406,6 +406,28 @@ E2E_BOTH(write, creating_with_data_and_limits)
                            e2e_path("bad")),
                65);
     cr_assert_eq(head(e2e_url("u")).status, 404);
+}
+
+/* A terminal is asked, by way of script(1), which is part of every Debian. */
+E2E_BOTH(write, deleting_asks_on_a_terminal)
+{
+    static const struct {
+        const char *typed;
+        bool deleted;
+    } row[] = {
+        {"\n", false}, {"n\n", false}, {"yesterday\n", false}, {"y\n", true}, {"Yes\n", true}};
+    char *url = e2e_url("ask");
+    const char *const *command = e2e_command((const char *const[]){"delete", url, NULL});
+    const char *argv[] = {"script", "-qec", e2e_printf("'%s' delete '%s'", command[0], url),
+                          "/dev/null", NULL};
+    for (size_t i = 0; i < COUNT(row); i++) {
+        e2e_http("PUT", url, NULL, (struct e2e_bytes){0});
+        struct e2e_process *p = e2e_spawn(&(struct e2e_run){.argv = argv, .input = true});
+        e2e_until_out(p, strlen("delete  for good? [y/N] ") + strlen(url));
+        e2e_give(p, e2e_text(row[i].typed));
+        e2e_status(p, row[i].deleted ? 0 : 1);
+        cr_assert_eq(head(url).status, row[i].deleted ? 404 : 200, "%s", row[i].typed);
+    }
 }
 
 E2E_BOTH(write, closing_with_a_last_message)
@@ -709,7 +731,7 @@ E2E(rogue, a_server_that_does_not_close)
     e2e_says(p, "did not close");
     p = feed(e2e_text("x"), "write", "--close", url);
     e2e_status(p, 76);
-    e2e_says(p, "stored for sure: 1 bytes");
+    e2e_says(p, "stored for sure: 1 byte");
     stop_rogue();
 }
 
@@ -744,7 +766,7 @@ E2E(rogue, refusals_have_their_codes)
         struct e2e_process *p = feed(e2e_text("data"), "write", url);
         e2e_status(p, row[i].status);
         e2e_says(p, row[i].says);
-        e2e_says(p, "stored for sure: 0 bytes");
+        e2e_says(p, "nothing was stored");
         cr_assert_null(strstr(p->err_data.p, "doubt"));
         cr_assert_null(strstr(p->err_data.p, "html"));
         cr_assert_null(strchr(p->err_data.p, '\x1b'));

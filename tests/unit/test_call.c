@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/status.h"
+#include "base/reason.h"
 #include "producer/call.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -752,9 +752,115 @@ Test(call, cancelling_says_whether_it_may_be_stored)
     }
 }
 
-/* --- reasons ---------------------------------------------------------------------------------- */
+/* --- against a model -------------------------------------------------------------------------- */
 
-#include "base/reason.h"
+static uint64_t draw(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+/* A server that carries requests out, or does not, and whose answers are lost, or replaced by those
+ * of a proxy. */
+struct model {
+    bool exists, closed;
+    unsigned stored, created; /* times */
+};
+
+static int carry_out(struct model *m, enum ds_call_kind kind)
+{
+    if (kind == DS_CALL_CREATE) {
+        int status = m->exists ? 200 : 201;
+        m->created += !m->exists;
+        m->exists = true;
+        return status;
+    }
+    if (!m->exists)
+        return 404;
+    if (kind == DS_CALL_DELETE)
+        m->exists = false;
+    if (kind == DS_CALL_CLOSE)
+        m->closed = true;
+    m->stored += kind == DS_CALL_APPEND;
+    return kind == DS_CALL_STAT ? 200 : 204;
+}
+
+/* What the caller gets to see of one request. */
+static struct ending serve(struct model *m, enum ds_call_kind kind, uint64_t *state)
+{
+    static const int refusals[] = {400, 401, 403, 405, 413, 415, 429, 501};
+    static const int failures[] = {408, 500, 502, 503, 504};
+    struct ending e = {.left = true};
+    uint64_t fate = draw(state) % 8;
+    if (fate == 0)
+        return (struct ending){.end = draw(state) % 2 ? DS_END_CONNECT : DS_END_RESOLVE};
+    if (fate == 1)
+        return (struct ending){.status = refusals[draw(state) % COUNT(refusals)], .left = true};
+    if (fate == 2 || draw(state) % 2) /* it gets there */
+        e.status = carry_out(m, kind);
+    if (e.status >= 200 && e.status < 300)
+        e.next = "5_0";
+    if (e.status == 0 || fate >= 6) { /* and its answer does not */
+        e.status = draw(state) % 2 ? failures[draw(state) % COUNT(failures)] : 0;
+        e.next = NULL;
+        e.end = DS_END_CUT;
+        e.silent = e.status == 0 && draw(state) % 4 == 0;
+    }
+    return e;
+}
+
+static void check_truth(const struct model *m, enum ds_call_kind kind, const struct life *l,
+                        bool existed, uint64_t seed)
+{
+    enum dstream_code code = ds_call_error(l->call)->code;
+    const struct ds_call_result *r = ds_call_result(l->call);
+    bool ok = code == DSTREAM_OK, doubt = code == DSTREAM_ERR_OUTCOME_UNKNOWN;
+    unsigned long long s = seed;
+    cr_assert_leq(m->stored, 1, "seed %llu: stored twice", s);
+    if (kind == DS_CALL_APPEND)
+        cr_assert(doubt || m->stored == ok, "seed %llu: %s, stored %u", s, dstream_code_name(code),
+                  m->stored);
+    else
+        cr_assert_not(doubt);
+    if (kind == DS_CALL_CREATE && ok)
+        cr_assert(m->exists && (r->ambiguous || (r->status == 201) == !existed), "seed %llu", s);
+    if (kind == DS_CALL_CREATE && !ok)
+        cr_assert(r->ambiguous || m->created == 0, "seed %llu", s);
+    if (kind == DS_CALL_DELETE)
+        cr_assert(ok ? !m->exists : r->ambiguous || m->exists == existed, "seed %llu", s);
+    if (kind == DS_CALL_CLOSE)
+        cr_assert(ok ? m->closed : r->ambiguous || !m->closed, "seed %llu", s);
+}
+
+Test(call, tells_the_truth_whatever_happens)
+{
+    unsigned good_ends[COUNT(kinds)] = {0}, doubts = 0;
+    for (uint64_t seed = 1; seed <= 100000; seed++) {
+        uint64_t state = seed * UINT64_C(0x9E3779B97F4A7C15);
+        size_t k = draw(&state) % COUNT(kinds);
+        struct model m = {.exists = draw(&state) % 2};
+        bool existed = m.exists;
+        struct life l;
+        struct ds_call_config c = config_of(kinds[k]);
+        begin(&l, &c);
+        for (l.random = draw(&state); to_request(&l); l.random = draw(&state)) {
+            struct ending e = serve(&m, kinds[k], &state);
+            give(&l, &e);
+        }
+        check_truth(&m, kinds[k], &l, existed, seed);
+        enum dstream_code code = ds_call_error(l.call)->code;
+        good_ends[k] += code == DSTREAM_OK;
+        doubts += code == DSTREAM_ERR_OUTCOME_UNKNOWN;
+        ds_call_free(l.call);
+    }
+    for (size_t k = 0; k < COUNT(kinds); k++)
+        cr_expect_gt(good_ends[k], 1000);
+    cr_expect_gt(doubts, 1000);
+}
+
+/* --- reasons ---------------------------------------------------------------------------------- */
 
 static const char *line_of(struct ds_reason *r, const char *body, size_t n, const char *type)
 {
