@@ -543,7 +543,7 @@ Test(call, redirects_of_a_head_leave_the_headers_behind)
 {
     struct life l;
     struct ending e[] = {{.status = 302, .redirect = "http://other/t"},
-                         {.status = 302, .redirect = "http://h/s"},
+                         {.status = 302, .redirect = "http://h/elsewhere"},
                          {.end = DS_END_CONNECT},
                          good};
     struct ds_call_config c = config_of(DS_CALL_STAT);
@@ -556,7 +556,7 @@ Test(call, redirects_of_a_head_leave_the_headers_behind)
     cr_expect_not(l.user_headers);
     give(&l, &e[1]);
     cr_assert(to_request(&l));
-    cr_expect_str_eq(l.url, "http://h/s");
+    cr_expect_str_eq(l.url, "http://h/elsewhere");
     cr_expect_not(l.user_headers, "they were asked for by another host");
     give(&l, &e[2]);
     cr_assert(to_request(&l));
