@@ -73,7 +73,7 @@ struct ds_server {
     struct request *waiting;
     struct client *hung_up; /* noticed in this turn */
     int watch;              /* the second set */
-    bool resumed; /* somebody is to get a turn that the library's time-out does not tell of */
+    bool again; /* somebody is to get a turn that the library's time-out does not tell of */
     bool stopping;
 };
 
@@ -126,7 +126,7 @@ static void resume(struct request *q)
     if (q->next)
         q->next->prev = q->prev;
     q->suspended = false;
-    s->resumed = true;
+    s->again = true;
     MHD_resume_connection(q->connection);
 }
 
@@ -446,8 +446,12 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **c
 {
     if (what == MHD_CONNECTION_NOTIFY_STARTED)
         *context = connected(ctx, connection);
-    else if (*context)
+    if (what != MHD_CONNECTION_NOTIFY_CLOSED)
+        return;
+    if (*context)
         disconnected(*context);
+    /* Where there were as many as may be, the library listens again in its next turn. */
+    ((struct ds_server *)ctx)->again = true;
 }
 
 /* Behind the library's turn: what it has read then, it has read without the end. A shutdown of the
@@ -466,8 +470,8 @@ static void pass_on_hangups(struct ds_server *s)
 static int64_t next_due(const struct ds_server *s, int64_t now)
 {
     unsigned long long ms;
-    int64_t due = s->resumed ? now : DS_NEVER;
-    if (!s->resumed && MHD_get_timeout(s->daemon, &ms) == MHD_YES)
+    int64_t due = s->again ? now : DS_NEVER;
+    if (!s->again && MHD_get_timeout(s->daemon, &ms) == MHD_YES)
         due = now + (ms < INT32_MAX ? (int64_t)ms : INT32_MAX);
     for (const struct request *q = s->waiting; q; q = q->next)
         due = q->due < due ? q->due : due;
@@ -510,7 +514,7 @@ static enum dstream_code turn(struct ds_server *s, const sigset_t *signals,
     if (wait_for_events(s, signals) < 0 && errno != EINTR)
         return ds_error_set(err, DSTREAM_ERR_IO, "cannot wait for clients: %s", strerror(errno));
     wake_due(s);
-    s->resumed = false;
+    s->again = false;
     if (MHD_run(s->daemon) != MHD_YES)
         return ds_error_set(err, DSTREAM_ERR_IO, "the HTTP server has failed");
     pass_on_hangups(s);
@@ -528,8 +532,7 @@ enum dstream_code ds_server_run(struct ds_server *s, const sigset_t *signals, bo
 
 /* --- beginning and ending --------------------------------------------------------------------- */
 
-/* A client more than there are descriptors would make the library fail to accept, again and again.
- */
+/* A client more than there are descriptors would make the library fail to accept, over and over. */
 static unsigned clients(void)
 {
     struct rlimit l;

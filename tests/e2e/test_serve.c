@@ -327,6 +327,29 @@ E2E(serve, who_hangs_up_while_waiting_is_let_go)
     e2e_wait_for(one_socket, p, "the connections were let go");
 }
 
+static bool has_line(const struct e2e_process *p, const void *ctx)
+{
+    (void)ctx;
+    return strchr(p->out_data.p, '\n') != NULL;
+}
+
+/* More than it has descriptors for: those beyond wait, and come in when others have gone. */
+E2E(serve, clients_beyond_its_descriptors_wait)
+{
+    const char *const args[] = {"serve", "--listen", "127.0.0.1:0", NULL};
+    struct e2e_process *p =
+        e2e_spawn(&(struct e2e_run){.argv = e2e_command(args), .max_files = 100});
+    e2e_until(p, has_line, NULL, "its URL came");
+    const char *base = e2e_printf("%.*s", (int)strcspn(p->out_data.p, "\n"), p->out_data.p);
+    int fds[150];
+    for (size_t i = 0; i < COUNT(fds); i++)
+        fds[i] = dial(base);
+    int late = get(base, "/v1/stream/s");
+    for (size_t i = 0; i < COUNT(fds); i++)
+        close(fds[i]);
+    begins(hear(late, "\r\n\r\n"), "HTTP/1.1 404 ");
+}
+
 static size_t resident(pid_t pid)
 {
     struct e2e_bytes b = e2e_read_file(e2e_printf("/proc/%d/statm", (int)pid));
