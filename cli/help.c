@@ -34,7 +34,9 @@ static const struct {
      "auto      ndjson for JSON streams, else raw. The default.\n"
      "\n"
      "Into a file or pipe the bytes are exact. On a terminal control characters are shown\n"
-     "as \\xNN, and a binary stream is refused.\n"},
+     "as \\xNN, and a binary stream is refused. Text that is followed by --live sse, which\n"
+     "has to be asked for, is not exact: SSE cannot carry carriage returns or bytes that\n"
+     "are not UTF-8.\n"},
     {"state", "state files",
      "A state file is one line of JSON with a checksum. It holds the stream's URL without\n"
      "secrets, how far the stream was taken, what the output file looked like then, and a\n"
@@ -42,9 +44,17 @@ static const struct {
      "\n"
      "export keeps FILE.dstate beside its output. After any interruption the same command\n"
      "goes on where it was: each byte is in the file once. The file is cut back to what\n"
-     "the state says; a file that was changed is refused, with nothing touched.\n"
-     "read and tail with --state print again what was printed after the last commit: at\n"
+     "the state says. A file that was changed, and a stream that was made anew, are refused\n"
+     "(13), with nothing touched; a second export into the same file is, too (73).\n"
+     "FILE.lock and FILE.dstate.lock are locked meanwhile, and stay.\n"
+     "--reset forgets the position, so that the stream is read anew: with --overwrite, or\n"
+     "with --append behind what the state speaks of.\n"
+     "\n"
+     "read and tail with --state print again what was printed after the last state: at\n"
      "least once, since nothing can be taken back from a pipe.\n"
+     "\n"
+     "A stream that was deleted and made anew, and is the same where the hash was taken,\n"
+     "cannot be told from the old one.\n"
      "\n"
      "dstream state show FILE says what a state holds.\n"},
     {"exit-codes", "what the exit code says",
@@ -67,8 +77,9 @@ static const struct {
      " 76  the server broke the protocol\n"
      " 77  not allowed (401, 403)\n"
      "\n"
-     "INT, TERM and PIPE end dstream as these signals do. With several streams the first\n"
-     "failure in the order of the arguments counts.\n"},
+     "INT, TERM and PIPE end dstream as these signals do. Where retries are used up, the\n"
+     "last failure decides. With several streams the first failure in the order of the\n"
+     "arguments counts.\n"},
     {"environment", "variables that are looked at",
      "DSTREAM_URL  The base URL that names of streams without a scheme are joined to.\n"
      "             --url goes before it.\n"
@@ -77,12 +88,19 @@ static const struct {
      "             before it.\n"
      "\n"
      "Headers are sent to one origin only: that of the base URL where there is one, else\n"
-     "that of the first URL.\n"},
+     "that of the first URL.\n"
+     "\n"
+     "http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY\n"
+     "             Proxies, as curl has them; also for servers on this machine, unless\n"
+     "             NO_PROXY names those.\n"
+     "TERM         There is no status line where it is not set, or is dumb.\n"},
     {"signals", "what signals do",
      "INT, TERM  Stop reading, write what has come, save the state, and die of the signal.\n"
-     "           The second one ends dstream at once.\n"
-     "HUP        export: commit now. read and tail go on.\n"
-     "USR1       Print a status line on standard error.\n"
+     "           The second one ends dstream at once. write stops reading its input, gives\n"
+     "           what it has read two seconds to be stored, and says what was.\n"
+     "HUP        export, and read and tail with --state: save the state now, and go on.\n"
+     "           serve ends.\n"
+     "USR1       read, tail and export print a status line on standard error.\n"
      "PIPE       Who reads the output has gone: dstream ends quietly, also when no more\n"
      "           data comes.\n"},
 };
