@@ -89,9 +89,11 @@ static enum dstream_code cut_some(struct ds_intake *in)
         return fail(in, rc, in->cut.why);
     if (it->count > count)
         note_end(in);
-    if (tail(it) > in->message_max)
-        return fail(in, DSTREAM_ERR_LIMIT, "a message is too large");
-    return DSTREAM_OK;
+    if (tail(it) <= in->message_max)
+        return DSTREAM_OK;
+    return ds_error_set(&in->error, DSTREAM_ERR_LIMIT,
+                        "a message that ends behind byte %llu is larger than %zu bytes",
+                        (unsigned long long)(in->taken - in->file_from), in->message_max);
 }
 
 static enum dstream_code copy_some(struct ds_intake *in)

@@ -471,6 +471,18 @@ E2E_BOTH(write, standard_input_that_is_closed)
     e2e_says(p, "standard input");
 }
 
+/* Nothing of the request has left: not in doubt. */
+E2E_BOTH(write, tls_that_the_server_does_not_speak)
+{
+    const char *url = e2e_printf("https%s", strchr(e2e_url("tls"), ':'));
+    e2e_limits("backoff_base=1");
+    struct e2e_process *p = feed(e2e_text("x"), "write", "--type", "text/plain", url);
+    e2e_status(p, 69);
+    e2e_says(p, "TLS");
+    e2e_says(p, "after 6 tries");
+    e2e_says(p, "nothing was stored");
+}
+
 E2E_BOTH(write, memory_stays_bounded)
 {
     char *url = e2e_url("memory");
@@ -849,6 +861,9 @@ E2E(rogue, tries_end)
     stop_rogue();
     p = dstream_run("stat", url); /* nobody listens there now */
     e2e_status(p, 69);
+    p = feed(e2e_text("x"), "write", "--type", "text/plain", url);
+    e2e_status(p, 69);
+    e2e_says(p, "nothing was stored");
     e2e_status(dstream_run("stat", "http://name.invalid/s"), 69);
 }
 

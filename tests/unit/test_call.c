@@ -139,8 +139,10 @@ static void give(struct life *l, const struct ending *e)
 /* Plays the endings in turn, the last one as often as it takes, and returns the code. */
 static enum dstream_code play(struct life *l, const struct ending *e, size_t n)
 {
-    for (size_t i = 0; to_request(l); i++)
+    for (size_t i = 0; to_request(l); i++) {
+        cr_assert_lt(l->requests, 100);
         give(l, &e[i < n ? i : n - 1]);
+    }
     return ds_call_error(l->call)->code;
 }
 
