@@ -16,7 +16,7 @@ struct scripted {
     void *ctx;
     pthread_mutex_t lock; /* guards what follows */
     struct e2e_bytes log;
-    unsigned requests;
+    unsigned requests, connections;
 };
 
 static void serve(void *ctx, int fd)
@@ -24,6 +24,9 @@ static void serve(void *ctx, int fd)
     struct scripted *s = ctx;
     char *head = malloc(HEAD_MAX);
     struct exchange x = {.fd = fd, .head = head};
+    pthread_mutex_lock(&s->lock);
+    s->connections++;
+    pthread_mutex_unlock(&s->lock);
     while (head && !x.last && listener_head(fd, head, HEAD_MAX)) {
         pthread_mutex_lock(&s->lock);
         x.k = s->requests++;
@@ -56,6 +59,14 @@ const char *scripted_log(struct scripted *s)
     char *copy = e2e_printf("%s", s->log.p);
     pthread_mutex_unlock(&s->lock);
     return copy;
+}
+
+unsigned scripted_connections(struct scripted *s)
+{
+    pthread_mutex_lock(&s->lock);
+    unsigned n = s->connections;
+    pthread_mutex_unlock(&s->lock);
+    return n;
 }
 
 unsigned scripted_count(struct scripted *s, const char *match)

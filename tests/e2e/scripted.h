@@ -25,7 +25,9 @@ const char *scripted_url(const struct scripted *s);
 const char *scripted_log(struct scripted *s);
 /* How many requests have come; of those, whose first line contains `match`. */
 unsigned scripted_count(struct scripted *s, const char *match);
-/* Waits until so many have. */
+/* How many connections there were. */
+unsigned scripted_connections(struct scripted *s);
+/* Waits until so many requests have come. */
 void scripted_await(struct scripted *s, const char *match, unsigned n);
 /* Every test stops what it started. */
 void scripted_stop(struct scripted *s);

@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "tests/e2e/harness.h"
+#include "tests/e2e/listener.h"
 #include "tests/e2e/reading.h"
 #include "tests/e2e/scripted.h"
 
@@ -30,8 +31,14 @@ struct flood {
     size_t room;                 /* bytes of the page's or event's payload */
     atomic_size_t sent;
     atomic_bool stalled;
-    int closed; /* the stream says so at its end */
+    bool drop; /* a stalled connection is reset, once */
 };
+
+static size_t asked_offset(const struct exchange *x)
+{
+    const char *given = strstr(x->head, "offset=p");
+    return given ? strtoul(given + 8, NULL, 10) : 0;
+}
 
 static void head_of_page(struct exchange *x, const struct flood *f, size_t at, bool end)
 {
@@ -44,8 +51,7 @@ static void head_of_page(struct exchange *x, const struct flood *f, size_t at, b
 static void play_pages(void *ctx, struct exchange *x)
 {
     struct flood *f = ctx;
-    const char *given = strstr(x->head, "offset=p");
-    size_t at = given ? strtoul(given + 8, NULL, 10) : 0;
+    size_t at = asked_offset(x);
     if (strncmp(x->head, "HEAD", 4) == 0) {
         answer(
             x, "200 OK",
@@ -63,27 +69,33 @@ static void play_pages(void *ctx, struct exchange *x)
 static bool push(struct exchange *x, struct flood *f, const char *p, size_t n)
 {
     struct pollfd out = {.fd = x->fd, .events = POLLOUT};
-    while (poll(&out, 1, 300) == 0)
-        atomic_store(&f->stalled, true);
+    while (poll(&out, 1, 300) == 0) {
+        bool first = !atomic_exchange(&f->stalled, true);
+        if (first && f->drop) {
+            listener_reset(x->fd);
+            return false;
+        }
+    }
     atomic_fetch_add(&f->sent, n);
     return say_bytes(x, p, n);
 }
 
-/* Nothing yet by catch-up, everything by one event stream, in small events. */
+/* Nothing by catch-up, everything by event streams, in small events. */
 static void play_events(void *ctx, struct exchange *x)
 {
     struct flood *f = ctx;
+    size_t from = asked_offset(x);
     if (!asks(x, "live=sse")) {
         answer(x, "200 OK",
-               e2e_printf("Content-Type: %s\r\nStream-Next-Offset: p%012d\r\n"
+               e2e_printf("Content-Type: %s\r\nStream-Next-Offset: p%012zu\r\n"
                           "Stream-Up-To-Date: true\r\n",
-                          f->type, 0),
+                          f->type, from),
                strcmp(f->type, TYPE_JSON) == 0 ? "[]" : "");
         return;
     }
     char block[65536];
     answer_events(x, f->encoding);
-    for (size_t at = 0, n = 0; at < f->length;) {
+    for (size_t at = from, n = 0; at < f->length;) {
         at += f->room;
         n += (size_t)snprintf(block + n, sizeof block - n,
                               "event: data\ndata: %s\n\nevent: control\ndata: "
@@ -177,13 +189,15 @@ static bool has_stalled(void *ctx)
 
 /* Nobody takes the output: the server is held back, and memory does not grow. Then all of it is
  * taken, and nothing is missing. */
-E2E(memory, a_stalled_reader_holds_an_event_stream_back)
+static void stall(bool drop)
 {
     struct flood f = {.type = TYPE_JSON,
                       .encoding = "",
                       .event = repeated("\"abcdefgh\"", "[", ",", "]", 50),
-                      .length = 40 * MIB};
+                      .length = 40 * MIB,
+                      .drop = drop};
     f.room = strlen(f.event);
+    e2e_limits("backoff_base=1");
     struct scripted *s = scripted_start(play_events, &f);
     struct e2e_process *p = dstream_start("read", "--follow", e2e_url_at(scripted_url(s), "s"));
     e2e_wait_for(has_stalled, &f, "the server to be held back");
@@ -194,8 +208,19 @@ E2E(memory, a_stalled_reader_holds_an_event_stream_back)
     e2e_status(p, 0);
     size_t events = (f.length + f.room - 1) / f.room;
     cr_assert_eq(p->out_data.n, events * 50 * 11);
+    cr_assert_eq(scripted_count(s, "live=sse"), drop ? 2 : 1);
     stays_small(p);
     scripted_stop(s);
+}
+
+E2E(memory, a_stalled_reader_holds_an_event_stream_back)
+{
+    stall(false);
+}
+
+E2E(memory, a_stalled_reader_loses_its_connection)
+{
+    stall(true);
 }
 
 struct quiet {
