@@ -153,6 +153,21 @@ static void on_notice(void *ctx, dstream_reader *r, const struct ds_notice *n)
 
 /* --- one stream ------------------------------------------------------------------------------- */
 
+/* The reader would refuse them as well, but could not say what to do instead. */
+static enum dstream_code check_params(const struct ds_source *s, struct dstream_error *err)
+{
+    static const struct {
+        const char *name, *instead;
+    } own[] = {{"offset", "give --from"}, {"live", "give --live"}, {"cursor", "leave it out"}};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        if (ds_url_has_param(s->url.data, own[i].name))
+            return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                                "%.200s: the query parameter '%s' is dstream's own: %s", s->name,
+                                own[i].name, own[i].instead);
+    }
+    return DSTREAM_OK;
+}
+
 enum dstream_code ds_source_name(struct ds_source *s, struct ds_run *r, const char *operand,
                                  struct dstream_error *err)
 {
@@ -164,7 +179,7 @@ enum dstream_code ds_source_name(struct ds_source *s, struct ds_run *r, const ch
         ds_url_redact(operand, s->name, sizeof s->name);
     else if (rc == DSTREAM_OK)
         (void)snprintf(s->name, sizeof s->name, "%.*s", (int)strcspn(operand, "?#"), operand);
-    return rc;
+    return rc == DSTREAM_OK ? check_params(s, err) : rc;
 }
 
 static enum dstream_code set_options(struct ds_source *s, dstream_options *o,

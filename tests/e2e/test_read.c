@@ -609,3 +609,13 @@ E2E_BOTH(read, what_is_required)
     e2e_status(dstream_run("read", "--require", "closed", "--count", "1", url), 3);
     e2e_status(dstream_run("tail", "--require", "closed", url), 0);
 }
+
+E2E(read, parameters_that_are_its_own_are_refused)
+{
+    struct e2e_process *p = dstream_run("read", "http://127.0.0.1:1/s?x=1&offset=3");
+    e2e_status(p, 2);
+    e2e_says(p, "the query parameter 'offset' is dstream's own: give --from");
+    p = dstream_run("tail", "http://127.0.0.1:1/s?live=sse");
+    e2e_status(p, 2);
+    e2e_says(p, "give --live");
+}
