@@ -614,7 +614,9 @@ E2E_BOTH(export, a_stream_that_was_made_anew_is_refused_with_nothing_touched)
 E2E_BOTH(export, a_stream_deleted_while_it_is_followed_ends_it)
 {
     struct written w = some("s", TYPE_JSON);
+    e2e_limits("silence_sse=1000"); /* the reference server does not end its connections */
     struct e2e_process *p = dstream_start("export", w.url, "-o", OUT, "-f", "-vv");
+    e2e_limits("");
     reading_until_live(p);
     written_add(&w, 100);
     exported_until_length(w.want.n);
