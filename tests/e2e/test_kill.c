@@ -129,7 +129,7 @@ static void each_step(struct written *w, const char *option)
 /* A stream in pages, so that there are several commits. */
 static void each_step_of(const char *type, const char *option)
 {
-    const char *base = e2e_serve(NULL, (const char *const[]){"--page-size", "120", NULL});
+    const char *base = e2e_serve(NULL, (const char *const[]){"--page-size", "240", NULL});
     struct written w = written_begin(e2e_url_at(base, "s"), type);
     for (int i = 0; i < 2; i++)
         written_add(&w, 100);
