@@ -28,6 +28,11 @@ void ds_hash_reset(struct ds_hash *h)
     XXH3_128bits_reset(state(h));
 }
 
+void ds_hash_copy(struct ds_hash *to, const struct ds_hash *from)
+{
+    XXH3_copyState(state(to), (const XXH3_state_t *)from);
+}
+
 void ds_hash_add(struct ds_hash *h, const void *p, size_t n)
 {
     if (n > 0)

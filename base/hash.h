@@ -15,6 +15,8 @@ struct ds_hash; /* opaque: the state is large and wants alignment */
 struct ds_hash *ds_hash_new(void);
 void ds_hash_free(struct ds_hash *h);
 void ds_hash_reset(struct ds_hash *h);
+/* `to` becomes as `from` is. */
+void ds_hash_copy(struct ds_hash *to, const struct ds_hash *from);
 void ds_hash_add(struct ds_hash *h, const void *p, size_t n);
 /* Adds messages of JSON as they are printed a line each: message i ends in data just before
  * ends[i], with an LF behind it; line breaks between its tokens are left out. */

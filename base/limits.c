@@ -22,6 +22,9 @@ struct ds_limits ds_limits_default(void)
         .short_max = 5000,
         .idle_within = 1000,
         .idle_max = 5000,
+        .replica_lag = 10000,
+        .probe_base = 300000,
+        .probe_max = 3600000,
         .retries = 5,
         .short_count = 3,
         .idle_count = 5,
@@ -31,6 +34,7 @@ struct ds_limits ds_limits_default(void)
         .json_depth = 512,
         .max_event = 64 * MIB,
         .max_body = 64 * MIB,
+        .max_part = MIB,
         .max_head = 64 * 1024,
         .max_witness = MIB,
     };

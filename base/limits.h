@@ -24,6 +24,8 @@ struct ds_limits {
     int64_t short_base, short_max; /* waits between short SSE connections */
     int64_t idle_within; /* answers sooner than this without payload count as no progress */
     int64_t idle_max;    /* longest pace between such answers */
+    int64_t replica_lag; /* how long what looks like another stream may be a replica that lags */
+    int64_t probe_base, probe_max; /* after falling back to long-poll, until SSE is tried again */
     /* Counts. */
     unsigned retries;        /* failures in a row before giving up (not while live) */
     unsigned short_count;    /* short SSE connections in a row before long-poll */
@@ -34,7 +36,8 @@ struct ds_limits {
     unsigned json_depth;     /* nesting of a JSON message */
     /* Sizes, bytes. */
     size_t max_event;   /* staged payload of one SSE batch */
-    size_t max_body;    /* one HTTP body */
+    size_t max_body;    /* one HTTP body, or one message where bodies come in parts */
+    size_t max_part;    /* a part of a body that is handed out before its end */
     size_t max_head;    /* one answer's head */
     size_t max_witness; /* bytes of the stream that a witness covers */
 };

@@ -281,6 +281,8 @@ static void set_limits(struct ds_limits *l, const struct ds_cli_options *o)
         l->connect = o->connect_timeout;
     if (o->header_timeout >= 0)
         l->header = l->header_sse = o->header_timeout;
+    if (o->replica_lag >= 0)
+        l->replica_lag = o->replica_lag;
     if (o->stall_timeout >= 0)
         l->silence = l->silence_sse = o->stall_timeout;
 }

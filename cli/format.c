@@ -181,8 +181,14 @@ static void put_head(struct envelope *e, const dstream_batch *b, uint64_t index)
 {
     put_token(e, "{\"offset\":\"", b->start);
     pass(e, ds_buf_addf(&e->b, "\",\"index\":%llu", (unsigned long long)index));
-    put_token(e, ",\"next\":\"", b->next);
-    add_text(e->o, "\",\"received\":\"");
+    if (b->flags & DSTREAM_BATCH_PARTIAL) {
+        pass(e, DSTREAM_OK);
+        add_text(e->o, ",\"next\":null");
+    } else {
+        put_token(e, ",\"next\":\"", b->next);
+        add_text(e->o, "\"");
+    }
+    add_text(e->o, ",\"received\":\"");
     add_text(e->o, e->time);
 }
 

@@ -24,7 +24,7 @@ typedef enum dstream_code (*ds_put)(void *ctx, const void *p, size_t n);
  *   raw       the bytes
  *   ndjson    each message and an LF; of the message, line breaks between tokens are left out
  *   envelope  a line a message, or one for all the bytes:
- *             {"offset":START,"index":UNITS AFTER IT,"next":OFFSET,"received":TIME,
+ *             {"offset":START,"index":UNITS AFTER IT,"next":OFFSET|null,"received":TIME,
  *              "json":MESSAGE | "text":"..." | "base64":"..."}; base64 where the bytes are not
  * UTF-8 `received` is the time now, in UTC. Memory is bounded whatever the size. ERR_NOMEM, or what
  * `put` returned. */

@@ -194,6 +194,19 @@ static const char *set_verify(struct ds_cli_options *o, const struct ds_option *
     return strcmp(value, "strict") == 0 ? NULL : "strict";
 }
 
+static const char *set_on_gone(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    static const char *const names[] = {"fail", "earliest", "now"};
+    (void)self;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(names[i], value) == 0) {
+            o->on_gone = (enum dstream_gone)i;
+            return NULL;
+        }
+    }
+    return "fail, earliest or now";
+}
+
 static const char *set_header(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     (void)self;
@@ -309,6 +322,15 @@ const struct ds_option ds_option_table[] = {
     {"stall-timeout", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "stall-timeout",
      "How long an answer may be silent. The default is 30s, for SSE 90s.", set_duration,
      AT(stall_timeout)},
+
+    {"replica-lag", 0, "DURATION", false, false, DS_GROUP_NETWORK, READING, "replica-lag",
+     "How long an answer that does not fit what was read before may come from a replica that is "
+     "behind, before the stream is taken for one made anew. The default is 10s.",
+     set_duration, AT(replica_lag)},
+    {"on-gone", 0, "WHAT", false, false, DS_GROUP_RANGE, READING, "on-gone",
+     "Where the server no longer keeps what comes next: fail (the default), earliest, to go on "
+     "with what it still has, or now, to go on at the end. The gap is said.",
+     set_on_gone, 0},
 
     {"type", 0, "TYPE", false, false, DS_GROUP_WRITING,
      DS_CMD_CREATE | DS_CMD_WRITE | DS_CMD_DECODE, "type",
@@ -555,6 +577,7 @@ void ds_cli_options_init(struct ds_cli_options *o)
                                  .connect_timeout = -1,
                                  .stall_timeout = -1,
                                  .header_timeout = -1,
+                                 .replica_lag = -1,
                                  .sse_time = -1,
                                  .poll_time = -1};
 }

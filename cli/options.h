@@ -64,6 +64,8 @@ struct ds_cli_options {
     const char *cacert;
     bool insecure;
     int64_t connect_timeout, stall_timeout, header_timeout; /* ms; -1: default */
+    int64_t replica_lag;                                    /* the same */
+    enum dstream_gone on_gone;
     /* writing */
     const char *type; /* --type */
     const char *ttl, *expires;

@@ -145,6 +145,17 @@ static void on_notice(void *ctx, dstream_reader *r, const struct ds_notice *n)
                     "not UTF-8 are lost",
                     s->name);
         break;
+    case DS_NOTICE_GAP:
+        ds_cli_warn(c, "%s: what comes next is no longer kept by the server (410): going on %s",
+                    s->name,
+                    c->opt.on_gone == DSTREAM_GONE_NOW ? "at its end" : "with the earliest it has");
+        break;
+    case DS_NOTICE_SUSPECT:
+        s->retry_at = ds_loop_now(s->run->loop) + n->delay;
+        if (c->opt.verbose > 0)
+            ds_cli_say(c, "%s: %s: looking again in %lld ms, since a replica may be behind",
+                       s->name, n->error->message, (long long)n->delay);
+        break;
     case DS_NOTICE_WITNESS_GONE:
         on_witness_gone(s);
         break;
@@ -196,6 +207,8 @@ static enum dstream_code set_options(struct ds_source *s, dstream_options *o,
         return ds_error_set(&s->error, rc, "--from %.200s: not an offset that can be read from",
                             at->offset);
     (void)dstream_options_set_live(o, ds_cli_live(&c->opt));
+    (void)dstream_options_set_parts(o, true);
+    (void)dstream_options_set_on_gone(o, c->opt.on_gone);
     ds_options_set_stop_at_tail(o, !ds_cli_follows(&c->opt));
     ds_options_set_wait_create(o, c->opt.wait_create);
     ds_options_set_recheck(o, at->recheck);

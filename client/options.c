@@ -88,6 +88,30 @@ enum dstream_code dstream_options_set_cacert(dstream_options *o, const char *pat
     return set_string(&o->cacert, path);
 }
 
+enum dstream_code dstream_options_set_parts(dstream_options *o, bool on)
+{
+    o->parts = on;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_live_at_once(dstream_options *o, bool on)
+{
+    o->live_at_once = on;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_on_gone(dstream_options *o, enum dstream_gone what)
+{
+    switch (what) {
+    case DSTREAM_GONE_FAIL:
+    case DSTREAM_GONE_EARLIEST:
+    case DSTREAM_GONE_NOW:
+        o->on_gone = what;
+        return DSTREAM_OK;
+    }
+    return DSTREAM_ERR_ARGUMENT;
+}
+
 enum dstream_code dstream_options_set_insecure(dstream_options *o, bool insecure)
 {
     o->insecure = insecure;

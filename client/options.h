@@ -15,7 +15,8 @@ struct dstream_options {
     char *cacert; /* NULL: the system's */
     bool insecure;
     struct ds_limits limits;
-    bool stop_at_tail, wait_create, recheck;
+    bool stop_at_tail, wait_create, recheck, parts, live_at_once;
+    enum dstream_gone on_gone;
     bool seen;                 /* an earlier session has read the stream */
     char *content_type;        /* NULL: not known */
     struct ds_witness witness; /* units 0: none */

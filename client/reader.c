@@ -253,6 +253,9 @@ static bool act(dstream_reader *r)
     case DS_STEP_NOTICE:
         tell(r, &s.u.notice);
         return true;
+    case DS_STEP_AUTH:
+        ds_reader_auth(r->core, false);
+        return true;
     case DS_STEP_WAIT:
         if (feed_rest(r))
             return true;
@@ -303,6 +306,9 @@ static enum dstream_code make(dstream_reader *r, dstream_loop *loop, const char 
         .content_type = o->content_type,
         .witness = o->witness.units > 0 ? &o->witness : NULL,
         .recheck = o->recheck,
+        .parts = o->parts,
+        .live_at_once = o->live_at_once,
+        .on_gone = o->on_gone,
         .seen = o->seen,
         .wait_create = o->wait_create,
         .limits = o->limits,

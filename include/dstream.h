@@ -200,6 +200,21 @@ DSTREAM_API void dstream_options_free(dstream_options *o);
 DSTREAM_API enum dstream_code dstream_options_set_start(dstream_options *o, const char *offset,
                                                         uint64_t skip);
 DSTREAM_API enum dstream_code dstream_options_set_live(dstream_options *o, enum dstream_live live);
+/* Whether large answers are handed out in parts, as they come (DSTREAM_BATCH_PARTIAL), so that
+ * memory stays bounded whatever a server sends at once: near 1 MiB, or the largest message of a
+ * JSON stream (64 MiB at most). Off by default: each batch then has a `next`, and an answer of over
+ * 64 MiB is ERR_LIMIT. Of a part (start, skip) says where it is; what to store behind it is
+ * (start, skip + what it holds). */
+DSTREAM_API enum dstream_code dstream_options_set_parts(dstream_options *o, bool on);
+/* Whether to make the live request at the start at once, without catching up by plain GETs, which
+ * caches can answer. Off by default. The content is the same. */
+DSTREAM_API enum dstream_code dstream_options_set_live_at_once(dstream_options *o, bool on);
+/* What to do where the server no longer keeps what comes next, though the stream is still there
+ * (410): end with ERR_GONE (the default), or go on at the earliest data that is left, or at the
+ * tail. The batch that follows such a gap has "-1" or "now" as its start. */
+enum dstream_gone { DSTREAM_GONE_FAIL = 0, DSTREAM_GONE_EARLIEST, DSTREAM_GONE_NOW };
+DSTREAM_API enum dstream_code dstream_options_set_on_gone(dstream_options *o,
+                                                          enum dstream_gone what);
 /* A request header, "Name: value". May be called repeatedly. ERR_ARGUMENT for a line break, a
  * missing colon, or a name that the library sets itself. */
 DSTREAM_API enum dstream_code dstream_options_add_header(dstream_options *o, const char *header);

@@ -45,6 +45,15 @@ void ds_reader_reset(struct ds_reader *r, const char *fmt, ...)
     va_end(ap);
 }
 
+void ds_reader_suspect(struct ds_reader *r, enum dstream_code code, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    fail_va(r, code, false, fmt, ap);
+    va_end(ap);
+    r->a.outcome = DS_OUT_SUSPECT;
+}
+
 void ds_reader_bad_answer(struct ds_reader *r, const char *fmt, ...)
 {
     va_list ap;
@@ -124,13 +133,14 @@ static bool take_type(struct ds_reader *r, const struct ds_head *h)
     ds_media_type(type, is, sizeof is);
     if (strcmp(was, is) == 0)
         return true;
-    ds_reader_reset(r, "the stream was made anew: its content type was %s and is %s", was, is);
+    ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
+                      "the stream was made anew: its content type was %s and is %s", was, is);
     return false;
 }
 
 static void plain_head(struct ds_reader *r, const struct ds_head *h)
 {
-    if (r->a.status == 204 && r->a.kind == DS_ASK_TAIL) {
+    if (r->a.status == 204 && ds_reader_method(r->a.kind) == DS_HEAD) {
         ds_reader_bad_answer(r, "the server answered HEAD by 204");
         return;
     }
@@ -210,7 +220,7 @@ void ds_reader_head(struct ds_reader *r, const struct ds_head *h, int64_t now)
 static void redirect(struct ds_reader *r)
 {
     const char *from = ds_buf_str(&r->request_url), *to = ds_buf_str(&r->location);
-    enum ds_method method = r->a.kind == DS_ASK_TAIL ? DS_HEAD : DS_GET;
+    enum ds_method method = ds_reader_method(r->a.kind);
     if (!from || !to) {
         ds_reader_fail(r, DSTREAM_ERR_NOMEM, false, "no memory for a redirect");
         return;
@@ -242,6 +252,29 @@ static void fail_by_status(struct ds_reader *r, enum dstream_code code)
                    dstream_code_text(code), a->status, why[0] ? ": " : "", why);
 }
 
+static void not_found(struct ds_reader *r)
+{
+    bool was_there = r->seen || r->a.kind == DS_ASK_GONE;
+    fail_by_status(r, was_there ? DSTREAM_ERR_DELETED : DSTREAM_ERR_NOT_FOUND);
+    if (r->seen)
+        r->a.outcome = DS_OUT_SUSPECT;
+    else if (r->wait_create)
+        r->failure.retry = r->failure.wait_create = true;
+}
+
+/* The position is no longer kept, or the stream is soft-deleted: HEAD tells. */
+static void gone(struct ds_reader *r)
+{
+    if (r->a.kind == DS_ASK_VERIFY) {
+        ds_verify_gone(r);
+    } else if (r->a.kind == DS_ASK_GONE || r->a.kind == DS_ASK_TAIL) {
+        fail_by_status(r, DSTREAM_ERR_GONE);
+    } else {
+        r->gone_due = true;
+        r->a.outcome = DS_OUT_DONE;
+    }
+}
+
 /* Neither data nor nothing new: an error, a redirect, or what makes no sense here. */
 static void judge_status(struct ds_reader *r)
 {
@@ -250,11 +283,12 @@ static void judge_status(struct ds_reader *r)
     if (code == DSTREAM_ERR_REDIRECT) {
         redirect(r);
     } else if (code == DSTREAM_ERR_NOT_FOUND) {
-        fail_by_status(r, r->seen ? DSTREAM_ERR_DELETED : code);
-        if (!r->seen && r->wait_create)
-            r->failure.retry = r->failure.wait_create = true;
-    } else if (code == DSTREAM_ERR_GONE && a->kind == DS_ASK_VERIFY) {
-        ds_verify_gone(r);
+        not_found(r);
+    } else if (code == DSTREAM_ERR_GONE) {
+        gone(r);
+    } else if (code == DSTREAM_ERR_AUTH && r->auth_hook && !r->auth_asked) {
+        fail_by_status(r, code);
+        a->outcome = DS_OUT_AUTH;
     } else if (code == DSTREAM_OK || code == DSTREAM_ERR_PROTOCOL) {
         ds_reader_fail(r, DSTREAM_ERR_PROTOCOL, false,
                        "the server answered %d, which means nothing here", a->status);
@@ -287,15 +321,32 @@ static void body_error(struct ds_reader *r, enum dstream_code code, const char *
         ds_reader_fail(r, code, false, "no memory for the answer");
 }
 
-static void take_plain(struct ds_reader *r, const char *p, size_t n)
+/* Nesting is the cutter's limit, size that of the items. */
+static bool add_plain(struct ds_reader *r, const char *p, size_t n)
 {
     enum dstream_code rc =
         r->json ? ds_json_cut_feed(&r->cut, p, n, &r->items) : ds_buf_add(&r->items.bytes, p, n);
-    /* Nesting is the cutter's limit, size that of the items. */
     if (rc != DSTREAM_OK)
-        body_error(r, rc, r->json && r->cut.why ? r->cut.why : "its body is too large");
-    else if (r->a.kind == DS_ASK_VERIFY)
+        body_error(r, rc, r->json && r->cut.why ? r->cut.why : "it is too large");
+    return rc == DSTREAM_OK;
+}
+
+static size_t take_plain(struct ds_reader *r, const char *p, size_t n)
+{
+    size_t used = 0;
+    bool parts = ds_parts_apply(r);
+    size_t most = r->limits.max_part < DS_READER_PIECE ? r->limits.max_part : DS_READER_PIECE;
+    while (used < n && r->a.outcome == DS_OUT_NONE) {
+        size_t piece = parts && n - used > most ? most : n - used;
+        if (!add_plain(r, p + used, piece))
+            break;
+        used += piece;
+        if (parts && ds_parts_more(r))
+            return used;
+    }
+    if (r->a.kind == DS_ASK_VERIFY && r->a.outcome == DS_OUT_NONE)
         ds_verify_more(r);
+    return n;
 }
 
 /* Up to and including a control event that makes a batch. */
@@ -306,7 +357,11 @@ static size_t take_events(struct ds_reader *r, const char *p, size_t n, int64_t 
         size_t part;
         enum ds_events_result what = ds_events_feed(&r->events, p + used, n - used, &part);
         used += part;
-        if (what == DS_EVENTS_ERROR) {
+        if (what == DS_EVENTS_ERROR && r->events.too_large && r->parts && !r->too_large) {
+            /* Plain GETs bring it in parts, unless they know nothing of it. */
+            r->catching = r->too_large = true;
+            r->a.outcome = DS_OUT_DONE;
+        } else if (what == DS_EVENTS_ERROR) {
             ds_reader_fail(r, r->events.error.code, false, "%s", r->events.error.message);
         } else if (what == DS_EVENTS_BATCH) {
             if (r->a.control_at < 0)
@@ -332,8 +387,8 @@ size_t ds_reader_body(struct ds_reader *r, const char *p, size_t n, int64_t now)
         take_error_body(r, p, n);
     else if (a->kind == DS_ASK_SSE)
         return take_events(r, p, n, now);
-    else if (a->kind != DS_ASK_TAIL)
-        take_plain(r, p, n);
+    else if (ds_reader_method(a->kind) != DS_HEAD)
+        return take_plain(r, p, n);
     return n;
 }
 
@@ -342,7 +397,7 @@ size_t ds_reader_body(struct ds_reader *r, const char *p, size_t n, int64_t now)
 static void take_answer(struct ds_reader *r)
 {
     struct ds_attempt *a = &r->a;
-    if (r->json && a->body > 0 && a->kind != DS_ASK_TAIL) {
+    if (r->json && a->body > 0 && ds_reader_method(a->kind) == DS_GET) {
         enum dstream_code rc = ds_json_cut_finish(&r->cut, &r->items);
         if (rc != DSTREAM_OK) {
             body_error(r, rc, r->cut.why);
@@ -353,12 +408,12 @@ static void take_answer(struct ds_reader *r)
     a->outcome = DS_OUT_DONE;
     if (a->kind == DS_ASK_VERIFY)
         ds_verify_complete(r);
-    else if (a->kind == DS_ASK_TAIL)
-        strcpy(r->tail, a->next);
-    else
+    else if (ds_reader_method(a->kind) == DS_GET)
         ds_reader_take_body(r);
-    if (a->outcome == DS_OUT_DONE)
+    if (a->outcome == DS_OUT_DONE) {
         r->bad_answers = 0;
+        r->auth_asked = false;
+    }
 }
 
 /* A transfer that was cut: what came of it counts for nothing. */

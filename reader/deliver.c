@@ -27,7 +27,14 @@ static unsigned flags_of(bool up_to_date, bool closed)
            (closed ? (unsigned)DSTREAM_BATCH_CLOSED : 0);
 }
 
-/* Only news: the tail is reached, the end is, or the position moves. */
+/* Whether an answer without data is news: the tail is reached, or the end is. While something is
+ * still to be left out, the position is not that of the answer, and nobody is told. */
+static bool is_news(const struct ds_reader *r, bool up_to_date, bool closed)
+{
+    return closed || (up_to_date && !r->told_up_to_date && r->skip == 0);
+}
+
+/* Only news. */
 static void offer_empty(struct ds_reader *r, const char *next, const char *cursor, bool up_to_date,
                         bool closed)
 {
@@ -41,54 +48,68 @@ static void offer_empty(struct ds_reader *r, const char *next, const char *curso
     put_on_offer(r, next, cursor, flags_of(up_to_date, closed));
 }
 
-static size_t units_of(const struct ds_reader *r, const struct ds_items *it)
+size_t ds_reader_units(const struct ds_reader *r, const struct ds_items *it)
 {
     return r->json ? it->count : it->bytes.len;
 }
 
-/* The position moves over what is left out altogether: nobody is told, since a checkpoint made now
- * would not know how much is still to be left out. */
-static void skip_all(struct ds_reader *r, size_t units, const char *next, bool up_to_date)
+size_t ds_reader_left_out(const struct ds_reader *r, size_t units)
 {
-    r->skip -= units;
-    strcpy(r->pos, next);
-    r->a.moved = true;
-    if (up_to_date && r->seen_before)
-        ds_reader_reset(r, "the stream was made anew: it is shorter than what was read of it");
+    uint64_t left = r->skip > r->a.before ? r->skip - r->a.before : 0;
+    return left < units ? (size_t)left : units;
 }
 
-static void offer_data(struct ds_reader *r, const struct ds_items *it, const char *next,
-                       const char *cursor, unsigned flags)
+void ds_reader_offer(struct ds_reader *r, const struct ds_items *it, const char *next,
+                     const char *cursor, unsigned flags)
 {
-    size_t units = units_of(r, it);
+    size_t units = ds_reader_units(r, it), first = ds_reader_left_out(r, units);
     struct dstream_batch *b = &r->batch;
-    size_t first = r->skip < units ? (size_t)r->skip : units;
     b->items = it;
     b->first = r->json ? first : 0;
     b->first_byte = !r->json ? first : first > 0 ? it->ends[first - 1] : 0;
-    b->skip = first;
+    b->skip = r->a.before + first;
     r->skip_left = 0;
     r->has_payload = first < units;
     put_on_offer(r, next, cursor, flags);
 }
 
-/* Data up to `next`. */
+/* The position moves over what is left out altogether: nobody is told, since a checkpoint made now
+ * would not know how much is still to be left out. */
+static void skip_all(struct ds_reader *r, uint64_t units, const char *next, bool up_to_date)
+{
+    if (up_to_date && (r->seen_before || r->trail.units > 0)) {
+        ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
+                          "the stream was made anew: it is shorter than what was read of it");
+        return;
+    }
+    ds_parts_moved(r, units);
+    r->skip -= units;
+    strcpy(r->pos, next);
+    r->a.moved = true;
+}
+
+static void before_start(struct ds_reader *r, const char *what, const char *where)
+{
+    ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
+                      "the stream was made anew: its %s %.64s, before where it was read from", what,
+                      where);
+}
+
+/* Data up to `next`; of a plain answer, what was not handed out in parts. */
 static void take_data(struct ds_reader *r, const struct ds_items *it, const char *next,
                       const char *cursor, bool up_to_date, bool closed)
 {
+    uint64_t units = r->a.before + ds_reader_units(r, it);
     unsigned flags = flags_of(up_to_date, closed);
     r->named[0] = '\0';
     if (concrete(r) && strcmp(next, r->pos) < 0) {
-        ds_reader_reset(r,
-                        "the stream was made anew: its data ends at %.64s, before where it was "
-                        "read from",
-                        next);
-    } else if (units_of(r, it) < r->skip && !closed) {
-        skip_all(r, units_of(r, it), next, up_to_date);
-    } else {
+        before_start(r, "data ends at", next);
+    } else if (units < r->skip && (!closed || r->seen_before || r->trail.units > 0)) {
+        skip_all(r, units, next, up_to_date);
+    } else if (ds_parts_last(r, ds_reader_left_out(r, ds_reader_units(r, it)))) {
         if (r->a.kind == DS_ASK_SSE && r->events.kind == DS_SSE_TEXT)
             flags |= DSTREAM_BATCH_LOSSY;
-        offer_data(r, it, next, cursor, flags);
+        ds_reader_offer(r, it, next, cursor, flags);
     }
 }
 
@@ -99,15 +120,12 @@ static void take_live_empty(struct ds_reader *r, const char *next, const char *c
                             bool up_to_date, bool closed)
 {
     if (concrete(r) && strcmp(next, r->pos) < 0) {
-        ds_reader_reset(r,
-                        "the stream was made anew: its tail %.64s is before where it was read "
-                        "from",
-                        next);
+        before_start(r, "tail is", next);
     } else if (closed && strcmp(next, r->pos) != 0) {
         /* Plain GETs have the last word on what was before the end. */
         r->closed_seen = r->catching = true;
         r->a.outcome = DS_OUT_DONE;
-    } else if (closed || (up_to_date && !r->told_up_to_date)) {
+    } else if (is_news(r, up_to_date, closed)) {
         offer_empty(r, r->pos, cursor, up_to_date, closed);
     }
 }
@@ -143,15 +161,16 @@ static void take_plain_empty(struct ds_reader *r)
     if (a->kind == DS_ASK_NOW)
         offer_empty(r, a->next, a->cursor, a->up_to_date, a->closed);
     else if (order < 0)
-        ds_reader_reset(r,
-                        "the stream was made anew: its tail %.64s is before where it was read "
-                        "from",
-                        a->next);
+        before_start(r, "tail is", a->next);
     else if (order == 0 && is_stale(r))
-        ds_reader_reset(r, "the stream was made anew: it was closed and is open");
+        ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
+                          "the stream was made anew: it was closed and is open");
+    else if (order == 0 && a->up_to_date && r->skip > 0 && (r->seen_before || r->trail.units > 0))
+        ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
+                          "the stream was made anew: it is shorter than what was read of it");
     else if (order > 0)
         take_named(r);
-    else if (a->closed || (a->up_to_date && !r->told_up_to_date))
+    else if (is_news(r, a->up_to_date, a->closed))
         offer_empty(r, a->closed ? a->next : r->pos, a->cursor, a->up_to_date, a->closed);
     if (order <= 0)
         r->named[0] = '\0';
@@ -162,7 +181,7 @@ static void take_plain_empty(struct ds_reader *r)
 void ds_reader_take_body(struct ds_reader *r)
 {
     struct ds_attempt *a = &r->a;
-    bool empty = units_of(r, &r->items) == 0;
+    bool empty = a->before == 0 && ds_reader_units(r, &r->items) == 0;
     if (a->cursor[0])
         strcpy(r->cursor, a->cursor);
     if (empty && a->kind == DS_ASK_POLL)
@@ -185,7 +204,7 @@ bool ds_reader_take_control(struct ds_reader *r)
     r->seen = r->any_complete = true;
     if (c->cursor[0])
         strcpy(r->cursor, c->cursor);
-    if (units_of(r, it) > 0)
+    if (ds_reader_units(r, it) > 0)
         take_data(r, it, c->next, c->cursor, c->up_to_date, c->closed);
     else
         take_live_empty(r, c->next, c->cursor, c->up_to_date, c->closed);
@@ -199,9 +218,18 @@ bool ds_reader_take_control(struct ds_reader *r)
 static void note_progress(struct ds_reader *r)
 {
     r->a.delivered = true;
+    r->too_large = false;
     r->failures = 0;
     r->idle = r->moves = 0;
     r->short_sse = r->without_control = 0;
+}
+
+static void move_to(struct ds_reader *r, const char *next)
+{
+    r->a.moved |= strcmp(r->pos, next) != 0;
+    strcpy(r->pos, next);
+    r->skip = r->skip_left;
+    ds_parts_forget(r);
 }
 
 void ds_reader_ack(struct ds_reader *r, int64_t now)
@@ -211,16 +239,18 @@ void ds_reader_ack(struct ds_reader *r, int64_t now)
         return;
     r->offered = false;
     r->a.touched = now;
-    r->a.moved |= strcmp(r->pos, b->next) != 0;
-    strcpy(r->pos, b->next);
-    r->skip = r->skip_left;
-    if (r->has_payload || (b->flags & DSTREAM_BATCH_UP_TO_DATE))
-        r->told_up_to_date = b->flags & DSTREAM_BATCH_UP_TO_DATE;
     if (r->has_payload)
         note_progress(r);
+    if (b->flags & DSTREAM_BATCH_PARTIAL) {
+        ds_parts_taken(r);
+        return;
+    }
+    move_to(r, b->next);
+    if (r->has_payload || (b->flags & DSTREAM_BATCH_UP_TO_DATE))
+        r->told_up_to_date = b->flags & DSTREAM_BATCH_UP_TO_DATE;
     if (b->flags & DSTREAM_BATCH_CLOSED)
         ds_reader_finish(r, NULL);
-    if (b->items == &r->events.staged || r->a.kind == DS_ASK_SSE)
+    if (r->a.kind == DS_ASK_SSE)
         ds_events_take(&r->events);
     ds_items_reset(&r->items, DS_READER_KEEP);
 }

@@ -12,6 +12,11 @@ int64_t ds_later(int64_t t, int64_t by)
     return by > DS_NEVER - t ? DS_NEVER : t + by;
 }
 
+enum ds_method ds_reader_method(enum ds_request_kind kind)
+{
+    return kind == DS_ASK_TAIL || kind == DS_ASK_GONE ? DS_HEAD : DS_GET;
+}
+
 /* --- made and freed --------------------------------------------------------------------------- */
 
 static enum dstream_code check(const struct ds_reader_config *c, struct dstream_error *err)
@@ -52,7 +57,14 @@ static void configure(struct ds_reader *r, const struct ds_reader_config *c)
         r->witness = *c->witness;
         r->verify_due = true;
     }
-    r->catching = true;
+    r->parts = c->parts;
+    r->on_gone = c->on_gone;
+    r->auth_hook = c->auth;
+    r->catching = c->live == DSTREAM_LIVE_OFF || !c->live_at_once;
+    /* How to go live depends on the type. */
+    r->tail_due = !r->catching && !r->type[0];
+    r->suspect_since = -1;
+    r->probe_at = DS_NEVER;
     ds_buf_init(&r->request_url, DS_READER_URL);
     ds_buf_init(&r->location, DS_READER_URL);
     ds_items_init(&r->items, c->limits.max_body);
@@ -90,6 +102,7 @@ void ds_reader_free(struct ds_reader *r)
     ds_items_free(&r->items);
     ds_json_cut_free(&r->cut);
     ds_events_free(&r->events);
+    ds_parts_free(r);
     if (r->verify.hash)
         ds_hash_free(r->verify.hash);
     ds_free(r->url);
@@ -164,11 +177,13 @@ static enum ds_request_kind choose(const struct ds_reader *r)
 {
     if (r->verify_due)
         return DS_ASK_VERIFY;
+    if (r->gone_due)
+        return DS_ASK_GONE;
     if (strcmp(r->pos, "now") == 0)
         return DS_ASK_NOW;
     if (r->tail_due)
         return DS_ASK_TAIL;
-    if (r->catching)
+    if (r->catching || r->trail.units > 0)
         return DS_ASK_PLAIN;
     return by_sse(r) ? DS_ASK_SSE : DS_ASK_POLL;
 }
@@ -186,18 +201,19 @@ static void reset_attempt(struct ds_reader *r, enum ds_request_kind kind, int64_
     strcpy(r->a.start, kind == DS_ASK_VERIFY ? r->verify.at : r->pos);
     ds_items_reset(&r->items, DS_READER_KEEP);
     ds_json_cut_reset(&r->cut);
+    ds_parts_reset(r);
 }
 
 static enum dstream_code build_url(struct ds_reader *r)
 {
     struct ds_param params[3];
     size_t n = 0;
-    if (r->a.kind != DS_ASK_TAIL)
+    if (ds_reader_method(r->a.kind) == DS_GET)
         params[n++] = (struct ds_param){"offset", r->a.start};
     if (r->a.kind == DS_ASK_POLL || r->a.kind == DS_ASK_SSE)
         params[n++] = (struct ds_param){"live", r->a.kind == DS_ASK_SSE ? "sse" : "long-poll"};
     /* Caches must not go on answering with one empty page. */
-    if (r->cursor[0] && r->a.kind != DS_ASK_TAIL && r->a.kind != DS_ASK_VERIFY)
+    if (r->cursor[0] && ds_reader_method(r->a.kind) == DS_GET && r->a.kind != DS_ASK_VERIFY)
         params[n++] = (struct ds_param){"cursor", r->cursor};
     r->request_url.len = 0;
     return ds_url_build(&r->request_url, r->url, params, n);
@@ -215,7 +231,7 @@ static struct ds_step send(struct ds_reader *r)
     }
     r->headers[0] = "Accept: text/event-stream";
     s.u.request = (struct ds_request){
-        .method = r->a.kind == DS_ASK_TAIL ? DS_HEAD : DS_GET,
+        .method = ds_reader_method(r->a.kind),
         .url = url,
         .headers = r->headers,
         .nheaders = r->a.kind == DS_ASK_SSE ? 1 : 0,
@@ -225,8 +241,19 @@ static struct ds_step send(struct ds_reader *r)
     return s;
 }
 
+/* After a while SSE may work again: the proxy in between is another one, say. */
+static void probe(struct ds_reader *r, int64_t now)
+{
+    if (!r->sse_off || now < r->probe_at)
+        return;
+    r->sse_off = false;
+    /* One more short connection is enough to give it up again. */
+    r->short_sse = r->limits.short_count - 1;
+}
+
 static struct ds_step request(struct ds_reader *r, int64_t now)
 {
+    probe(r, now);
     enum ds_request_kind kind = choose(r);
     if (kind == DS_ASK_VERIFY && !ds_verify_begin(r)) {
         ds_reader_fail(r, DSTREAM_ERR_NOMEM, false, "no memory for a request");
@@ -300,6 +327,14 @@ static void give_up(struct ds_reader *r, int64_t now)
                        (long long)waited);
 }
 
+void ds_reader_auth(struct ds_reader *r, bool renewed)
+{
+    if (r->a.outcome != DS_OUT_AUTH)
+        return;
+    r->auth_asked = true;
+    r->a.outcome = renewed ? DS_OUT_NONE : DS_OUT_FAILED;
+}
+
 void ds_reader_held(struct ds_reader *r, int64_t now)
 {
     r->a.touched = now;
@@ -345,6 +380,8 @@ struct ds_step ds_reader_step(struct ds_reader *r, int64_t now, uint64_t random)
             return (struct ds_step){.kind = DS_STEP_DONE};
         if (r->a.outcome == DS_OUT_REDIRECT)
             return follow(r, now);
+        if (r->a.outcome == DS_OUT_AUTH)
+            return (struct ds_step){.kind = DS_STEP_AUTH};
         if (r->a.outcome != DS_OUT_NONE) {
             ds_reader_settle(r, now, random);
             r->a.outcome = DS_OUT_NONE;

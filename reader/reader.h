@@ -11,6 +11,7 @@
  *          ABORT    cancel the request under way (feed nothing more of it), then step again
  *          DELIVER  hand the batch over, then ds_reader_ack(), then step again
  *          NOTICE   tell the user, then step again
+ *          AUTH     credentials were refused: ask for new ones, ds_reader_auth(), then step again
  *          WAIT     step again at `until` at the latest, or as soon as something was fed
  *          DONE     the end; error.code says how
  */
@@ -56,6 +57,13 @@ struct ds_reader_config {
      * anew. */
     const char *content_type;
     const struct ds_witness *witness; /* NULL: none */
+    /* Large bodies are handed out in parts (DSTREAM_BATCH_PARTIAL) instead of being refused over
+     * max_body: memory stays near max_part. */
+    bool parts;
+    /* Go live at `offset` without catching up by plain GETs first. */
+    bool live_at_once;
+    enum dstream_gone on_gone;
+    bool auth; /* DS_STEP_AUTH can be answered */
     bool
         recheck; /* look for the witness again after each end of an SSE connection and each error */
     bool seen;   /* an earlier session has read it: a 404 is "deleted" */
@@ -68,6 +76,7 @@ enum ds_step_kind {
     DS_STEP_ABORT,
     DS_STEP_DELIVER,
     DS_STEP_NOTICE,
+    DS_STEP_AUTH,
     DS_STEP_WAIT,
     DS_STEP_DONE
 };
@@ -78,6 +87,8 @@ enum ds_notice_kind {
     DS_NOTICE_FALLBACK,    /* SSE does not work here: long-poll from now on */
     DS_NOTICE_PACED,       /* answers come fast without progress: pacing; said once */
     DS_NOTICE_LOSSY,       /* SSE on a text stream, asked for: said once */
+    DS_NOTICE_GAP,         /* what was due is gone (410): going on as on_gone has it */
+    DS_NOTICE_SUSPECT,     /* it looks like another stream: asked again in `delay` ms */
     DS_NOTICE_WITNESS_GONE /* the witness can no longer be read (410): going on unverified */
 };
 
@@ -116,6 +127,9 @@ void ds_reader_head(struct ds_reader *r, const struct ds_head *head, int64_t now
  * afterwards unless the request was aborted. */
 size_t ds_reader_body(struct ds_reader *r, const char *p, size_t n, int64_t now);
 void ds_reader_end(struct ds_reader *r, const struct ds_result *result, int64_t now);
+/* Whether there are new credentials for the request that was refused. Asked once until something
+ * succeeds. */
+void ds_reader_auth(struct ds_reader *r, bool renewed);
 /* The batch was taken: the position moves behind it. */
 void ds_reader_ack(struct ds_reader *r, int64_t now);
 /* What a checkpoint would now say was delivered last, for `recheck`. Copied. */

@@ -15,8 +15,9 @@
 #include "reader/reader.h"
 #include "sse/events.h"
 
-#define DS_READER_KEEP ((size_t)1 << 20) /* memory kept from one batch to the next */
-#define DS_READER_URL  ((size_t)64 * 1024)
+#define DS_READER_KEEP  ((size_t)1 << 20)   /* memory kept from one batch to the next */
+#define DS_READER_PIECE ((size_t)64 * 1024) /* of a body at a time, where parts are made of it */
+#define DS_READER_URL   ((size_t)64 * 1024)
 /* Bytes of an error's or redirect's body that are waited for, so that its connection can be kept.
  */
 #define DS_READER_JUNK ((size_t)16 * 1024)
@@ -24,7 +25,8 @@
 enum ds_request_kind {
     DS_ASK_NOW,    /* plain GET of "now", which makes the position concrete */
     DS_ASK_PLAIN,  /* plain GET */
-    DS_ASK_TAIL,   /* HEAD: where the stream ends as of now */
+    DS_ASK_TAIL,   /* HEAD: where the stream ends as of now, or what type it is */
+    DS_ASK_GONE,   /* HEAD: whether a stream whose position is gone is there at all */
     DS_ASK_VERIFY, /* plain GET of the witness */
     DS_ASK_POLL,   /* long-poll */
     DS_ASK_SSE
@@ -35,6 +37,8 @@ enum ds_outcome {
     DS_OUT_DONE, /* answered; what it said has been taken in, and its batch, if any, delivered */
     DS_OUT_REDIRECT,
     DS_OUT_FAILED,  /* `failure` says how */
+    DS_OUT_SUSPECT, /* `failure` says what it looks like */
+    DS_OUT_AUTH,    /* `failure` is for where there are no other credentials */
     DS_OUT_SSE_END, /* an event stream came to a clean end, or said nothing at all */
     DS_OUT_NO_SSE   /* the server does not do SSE here; `failure` is for who insists on it */
 };
@@ -56,8 +60,10 @@ struct ds_attempt {
     char next[DS_TOKEN_MAX + 1];
     char cursor[DS_TOKEN_MAX + 1];
     bool up_to_date, closed;
-    size_t body;    /* bytes of it so far */
-    char media[64]; /* of an error's body */
+    size_t body;     /* bytes of it so far */
+    uint64_t before; /* units of it that were dealt with in parts */
+    bool comparing;  /* what is left out of it has to be what was handed out before */
+    char media[64];  /* of an error's body */
     struct ds_reason reason;
 };
 
@@ -74,13 +80,27 @@ struct ds_verify {
     struct ds_hash *hash;
 };
 
+/* While parts of an answer are handed out before its position is known: what was seen since the
+ * last known one, so that an answer that has to take the place of this one can be compared. As long
+ * as there is any, units == base_units + the reader's skip. */
+struct ds_trail {
+    uint64_t units; /* handed out and acknowledged, with what was left out before; 0: nothing */
+    struct ds_hash *hash;
+    uint64_t base_units; /* of these before `pos`, which can come to lie inside */
+    struct ds_hash *base;
+    struct ds_hash *pass; /* of what the answer under way repeats, up to now */
+    size_t fresh;         /* in the items on offer: from here on they are not in `hash` yet */
+    size_t open;          /* bytes of a message under way behind the items on offer */
+};
+
 #define DS_NOTICES 8
 
 struct ds_reader {
     /* configuration */
     char *url;
     enum dstream_live live;
-    bool stop_at_tail, seen_before, wait_create, recheck;
+    bool stop_at_tail, seen_before, wait_create, recheck, parts, auth_hook;
+    enum dstream_gone on_gone;
     struct ds_limits limits;
 
     /* the session */
@@ -99,7 +119,7 @@ struct ds_reader {
     bool paused;
     struct dstream_error error;
     char named[DS_TOKEN_MAX + 1]; /* what an empty plain GET named beyond the position */
-    bool tail_due;
+    bool tail_due, gone_due;
     char tail[DS_TOKEN_MAX + 1]; /* where to stop; "": not known */
 
     /* retries and pacing */
@@ -111,7 +131,12 @@ struct ds_reader {
     unsigned without_control; /* of those short connections, since one brought a control event */
     unsigned idle, moves;
     int64_t idle_since;
-    bool said_paced, said_lossy;
+    bool too_large; /* an event stream was, and no data has come since */
+    bool said_paced, said_lossy, said_fallback;
+    int64_t suspect_since; /* -1: it looks like itself */
+    unsigned suspicions;
+    int64_t probe_at, probe_wait; /* SSE again, after it was given up; wait 0: it works */
+    bool auth_asked;              /* and nothing has succeeded since */
 
     struct ds_notice notices[DS_NOTICES];
     size_t notice_first, notice_count;
@@ -128,6 +153,7 @@ struct ds_reader {
     unsigned hops;
     const char *headers[1];
     struct ds_items items; /* of a plain body */
+    struct ds_trail trail;
     struct ds_json_cut cut;
     struct ds_events events;
 
@@ -142,6 +168,7 @@ struct ds_reader {
 
 void ds_reader_notice(struct ds_reader *r, enum ds_notice_kind kind, int64_t delay);
 int64_t ds_later(int64_t t, int64_t by); /* saturates */
+enum ds_method ds_reader_method(enum ds_request_kind kind);
 
 /* --- answer.c --------------------------------------------------------------------------------- */
 
@@ -152,12 +179,41 @@ void ds_reader_fail(struct ds_reader *r, enum dstream_code code, bool retry, con
 void ds_reader_reset(struct ds_reader *r, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void ds_reader_set_type(struct ds_reader *r, const char *type);
+/* The same, where it may be a replica that lags: to be asked again. */
+void ds_reader_suspect(struct ds_reader *r, enum dstream_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* An answer that a server should not give, tried again a few times. */
 void ds_reader_bad_answer(struct ds_reader *r, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* --- parts.c ---------------------------------------------------------------------------------- */
+
+/* Whether the answer under way may be handed out in parts. */
+bool ds_parts_apply(const struct ds_reader *r);
+/* More of it has come. True where a part is on offer. */
+bool ds_parts_more(struct ds_reader *r);
+/* The part on offer was taken. */
+void ds_parts_taken(struct ds_reader *r);
+/* The answer's items, the last of it, are about to be offered, `first` of them left out. False
+ * where they are not what was handed out before. */
+bool ds_parts_last(struct ds_reader *r, size_t first);
+/* The answer ended before all was left out that is to be, and the position is about to move to its
+ * end, over `units`. */
+void ds_parts_moved(struct ds_reader *r, uint64_t units);
+/* The position is known again. */
+void ds_parts_forget(struct ds_reader *r);
+/* The attempt is new. */
+void ds_parts_reset(struct ds_reader *r);
+void ds_parts_free(struct ds_reader *r);
+
 /* --- deliver.c -------------------------------------------------------------------------------- */
 
+size_t ds_reader_units(const struct ds_reader *r, const struct ds_items *it);
+/* How many of the next `units` units of the answer are to be left out. */
+size_t ds_reader_left_out(const struct ds_reader *r, size_t units);
+/* Puts items on offer, without those that are to be left out. */
+void ds_reader_offer(struct ds_reader *r, const struct ds_items *it, const char *next,
+                     const char *cursor, unsigned flags);
 /* A plain GET or long-poll is complete, with its items. */
 void ds_reader_take_body(struct ds_reader *r);
 /* A control event came. False where nothing is on offer and reading goes on. */

@@ -141,13 +141,57 @@ static void settle_failure(struct ds_reader *r, int64_t now, uint64_t random)
     ds_reader_notice(r, DS_NOTICE_RETRY, wait);
 }
 
+/* --- what looks like another stream ----------------------------------------------------------- */
+
+/* A replica that lags looks the same for a while: it is asked again after 1, 2, 4 ... s. */
+static void settle_suspicion(struct ds_reader *r, int64_t now)
+{
+    if (r->suspect_since < 0) {
+        r->suspect_since = now;
+        r->suspicions = 0;
+    }
+    int64_t left = r->limits.replica_lag - (now - r->suspect_since);
+    if (left <= 0) {
+        give_up(r);
+        return;
+    }
+    int64_t wait = doubled(1000, r->suspicions++, left);
+    recheck(r);
+    if (r->a.kind == DS_ASK_VERIFY)
+        r->verify_due = true;
+    wait_at_least(r, ds_later(now, wait));
+    ds_reader_notice(r, DS_NOTICE_SUSPECT, wait);
+}
+
+/* What was due is gone, but the stream is there. */
+static void settle_gone(struct ds_reader *r)
+{
+    r->gone_due = false;
+    if (r->on_gone == DSTREAM_GONE_FAIL || ds_token_is_sentinel(r->pos)) {
+        r->a.status = 410;
+        ds_reader_fail(r, DSTREAM_ERR_GONE, false,
+                       "gone: what comes next is no longer kept: the server answered 410");
+        give_up(r);
+        return;
+    }
+    ds_reader_notice(r, DS_NOTICE_GAP, 0);
+    strcpy(r->pos, r->on_gone == DSTREAM_GONE_NOW ? "now" : "-1");
+    r->skip = 0;
+    ds_parts_forget(r);
+    r->witness.units = 0;
+    r->catching = true;
+    r->told_up_to_date = false;
+}
+
 /* --- the end of an event stream --------------------------------------------------------------- */
 
 static void fall_back(struct ds_reader *r)
 {
     r->sse_off = true;
     r->short_sse = 0;
-    ds_reader_notice(r, DS_NOTICE_FALLBACK, 0);
+    if (!r->said_fallback)
+        ds_reader_notice(r, DS_NOTICE_FALLBACK, 0);
+    r->said_fallback = true;
 }
 
 static void settle_short(struct ds_reader *r, int64_t now, uint64_t random)
@@ -158,6 +202,8 @@ static void settle_short(struct ds_reader *r, int64_t now, uint64_t random)
         r->short_sse++;
     if (r->short_sse >= l->short_count && r->live == DSTREAM_LIVE_AUTO) {
         fall_back(r);
+        r->probe_wait = doubled(l->probe_base, r->probe_wait > 0 ? 1 : 0, l->probe_max);
+        r->probe_at = ds_later(now, r->probe_wait);
         return;
     }
     if (r->without_control >= l->short_count) {
@@ -185,6 +231,7 @@ static void settle_sse_end(struct ds_reader *r, int64_t now, uint64_t random)
     forgive(r);
     if (!a->quiet && a->control_at >= 0 && (lived || a->moved)) {
         r->short_sse = r->without_control = 0;
+        r->probe_wait = 0;
         ds_reader_notice(r, DS_NOTICE_RECONNECT, 0);
     } else {
         settle_short(r, now, random);
@@ -209,15 +256,20 @@ static bool at_tail(const struct ds_reader *r)
     return r->tail[0] && !ds_token_is_sentinel(r->pos) && strcmp(r->pos, r->tail) >= 0;
 }
 
-static void settle_tail(struct ds_reader *r)
+static void settle_tail(struct ds_reader *r, int64_t now)
 {
     r->tail_due = false;
+    if (r->live != DSTREAM_LIVE_OFF)
+        return; /* it was for the type */
+    strcpy(r->tail, r->a.next);
     if (!ds_token_is_sentinel(r->pos) && strcmp(r->tail, r->pos) < 0) {
-        ds_reader_reset(r,
-                        "the stream was made anew: its tail %.64s is before where it was read "
-                        "from",
-                        r->tail);
-        give_up(r);
+        r->tail[0] = '\0';
+        r->tail_due = true;
+        ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
+                          "the stream was made anew: its tail is %.64s, before where it was read "
+                          "from",
+                          r->a.next);
+        settle_suspicion(r, now);
     } else if (at_tail(r)) {
         ds_reader_finish(r, NULL);
     }
@@ -227,6 +279,8 @@ static void settle_tail(struct ds_reader *r)
 static void settle_plain(struct ds_reader *r, int64_t now)
 {
     bool off = r->live == DSTREAM_LIVE_OFF;
+    if (r->gone_due)
+        return;
     r->catching = !r->a.up_to_date;
     if (off && (r->a.up_to_date || at_tail(r))) {
         ds_reader_finish(r, NULL);
@@ -244,11 +298,17 @@ static void settle_plain(struct ds_reader *r, int64_t now)
 
 static void settle_answer(struct ds_reader *r, int64_t now)
 {
+    /* Only what is read shows that the stream is itself: a witness alone, or a tail, does not. */
+    if (r->a.kind != DS_ASK_VERIFY && ds_reader_method(r->a.kind) == DS_GET && !r->gone_due)
+        r->suspect_since = -1;
     switch (r->a.kind) {
     case DS_ASK_VERIFY:
         break;
+    case DS_ASK_GONE:
+        settle_gone(r);
+        break;
     case DS_ASK_TAIL:
-        settle_tail(r);
+        settle_tail(r, now);
         break;
     case DS_ASK_NOW:
     case DS_ASK_PLAIN:
@@ -266,6 +326,10 @@ void ds_reader_settle(struct ds_reader *r, int64_t now, uint64_t random)
     switch (r->a.outcome) {
     case DS_OUT_NONE:
     case DS_OUT_REDIRECT:
+    case DS_OUT_AUTH:
+        break;
+    case DS_OUT_SUSPECT:
+        settle_suspicion(r, now);
         break;
     case DS_OUT_DONE:
         settle_answer(r, now);

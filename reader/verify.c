@@ -33,10 +33,12 @@ static void found_or_not(struct ds_reader *r, bool found)
     if (found)
         r->a.outcome = DS_OUT_DONE;
     else if (strcmp(r->witness.start, "-1") == 0)
-        ds_reader_reset(r, "the stream was made anew, or its beginning is no longer kept: what was "
-                           "read of it is not there");
+        ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
+                          "the stream was made anew, or its beginning is no longer kept: what was "
+                          "read of it is not there");
     else
-        ds_reader_reset(r, "the stream was made anew: what was read of it last is not there");
+        ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
+                          "the stream was made anew: what was read of it last is not there");
 }
 
 static uint64_t units_at_hand(const struct ds_reader *r)

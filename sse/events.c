@@ -25,6 +25,7 @@ static enum dstream_code no_memory(struct ds_events *e)
 
 static enum dstream_code too_large(struct ds_events *e)
 {
+    e->too_large = true;
     return ds_error_set(&e->error, DSTREAM_ERR_LIMIT,
                         "more than %zu bytes of data before a control event, with the event at "
                         "byte %llu of the event stream",
@@ -169,7 +170,7 @@ void ds_events_reset(struct ds_events *e, enum ds_sse_kind kind)
     ds_error_clear(&e->error);
     e->control = (struct ds_control){0};
     e->kind = kind;
-    e->any = e->ended = false;
+    e->any = e->ended = e->too_large = false;
 }
 
 void ds_events_take(struct ds_events *e)

@@ -43,8 +43,9 @@ struct ds_events {
     struct ds_items staged; /* the decoded data since the last ds_events_take() */
     struct ds_control control;
     struct dstream_error
-        error; /* code, and a message that says what and where (byte of the connection) */
-    bool any;  /* a byte has come on this connection */
+        error;      /* code, and a message that says what and where (byte of the connection) */
+    bool any;       /* a byte has come on this connection */
+    bool too_large; /* the error is that staged data is over max_event */
     /* private */
     struct ds_json_cut cut;
     size_t mark;       /* where the event under way began in the staged bytes */

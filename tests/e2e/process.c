@@ -60,7 +60,10 @@ static void become(const struct e2e_run *run, const struct ends *e, pid_t parent
         if (putenv((char *)(uintptr_t)*v) != 0)
             _exit(126);
     }
-    if (*limits && setenv("DSTREAM_TEST", limits, 1) < 0)
+    /* What looks like another stream is not looked at for long. */
+    char text[1024];
+    snprintf(text, sizeof text, "replica_lag=100%s%s", *limits ? "," : "", limits);
+    if (setenv("DSTREAM_TEST", text, 1) < 0)
         _exit(126);
     execvp(run->argv[0], (char *const *)(uintptr_t)run->argv);
     dprintf(2, "%s: %s\n", run->argv[0], strerror(errno));

@@ -161,6 +161,106 @@ E2E(memory, pages_of_messages)
     read_flood(&f, play_pages, false);
 }
 
+/* --- one answer that is larger than any memory for it ----------------------------------------- */
+
+/* The stream is one answer, however long, and breaks off a few times on the way. Its bytes follow
+ * from their place, so that what was read can be compared without being kept. */
+struct giant {
+    const char *type;
+    size_t length;
+    atomic_uint requests;
+};
+
+static char byte_at(size_t i)
+{
+    return (char)('!' + (i ^ i >> 9 ^ i >> 17) % 90);
+}
+
+/* JSON: messages of 100 bytes each, quotes and comma counted. */
+static char wire_at(const struct giant *g, size_t i)
+{
+    if (strcmp(g->type, TYPE_JSON) != 0)
+        return byte_at(i);
+    size_t in = i % 100;
+    char c = byte_at(i);
+    if (in == 0)
+        return i == 0 ? '[' : ',';
+    if (in == 1 || in == 99)
+        return '"';
+    return c == '"' || c == '\\' ? 'x' : c;
+}
+
+static void play_giant(void *ctx, struct exchange *x)
+{
+    struct giant *g = ctx;
+    bool json = strcmp(g->type, TYPE_JSON) == 0;
+    unsigned nth = atomic_fetch_add(&g->requests, 1);
+    size_t until = nth < 3 ? g->length / 4 * (nth + 1) : g->length;
+    char block[65536];
+    say(x, e2e_printf("HTTP/1.1 200 OK\r\nContent-Type: %s\r\nStream-Next-Offset: p%012zu\r\n"
+                      "Stream-Up-To-Date: true\r\nStream-Closed: true\r\n"
+                      "Content-Length: %zu\r\n\r\n",
+                      g->type, g->length, g->length + json));
+    for (size_t i = 0, n = 0; i < until; n = 0) {
+        while (n < sizeof block && i < until)
+            block[n++] = wire_at(g, i++);
+        if (!say_bytes(x, block, n))
+            return;
+    }
+    if (until == g->length && json)
+        say(x, "]");
+    x->last = true;
+}
+
+/* What `read` prints of it: with JSON a line a message. */
+static void compare_giant(const struct giant *g, const char *path)
+{
+    bool json = strcmp(g->type, TYPE_JSON) == 0;
+    FILE *f = fopen(path, "r");
+    cr_assert_not_null(f);
+    for (size_t i = 0; i < g->length; i++) {
+        if (json && i % 100 == 0) {
+            cr_assert(i == 0 || getc(f) == '\n', "at %zu", i);
+            continue;
+        }
+        if (getc(f) != (unsigned char)wire_at(g, i))
+            cr_assert_fail("%s: differs at %zu", g->type, i);
+    }
+    cr_assert(!json || getc(f) == '\n');
+    cr_assert_eq(getc(f), EOF);
+    fclose(f);
+}
+
+static void read_giant(const char *type, const char *command)
+{
+    struct giant g = {.type = type, .length = whole_length() / 4};
+    g.length -= g.length % 100;
+    struct scripted *s = scripted_start(play_giant, &g);
+    char *url = e2e_url_at(scripted_url(s), "s"), *path = e2e_path("out");
+    e2e_limits("backoff_base=1");
+    struct e2e_process *p = dstream_run(command, url, "-o", path);
+    e2e_status(p, 0);
+    compare_giant(&g, path);
+    cr_assert_geq(g.requests, 4); /* an export looks for its witness as well */
+    stays_small(p);
+    scripted_stop(s);
+}
+
+E2E(memory, one_answer_of_bytes)
+{
+    read_giant(TYPE_BINARY, "read");
+}
+
+E2E(memory, one_answer_of_messages)
+{
+    read_giant(TYPE_JSON, "read");
+}
+
+E2E(memory, one_answer_exported)
+{
+    read_giant(TYPE_JSON, "export");
+}
+
 E2E(memory, events_of_messages)
 {
     struct flood f = {.type = TYPE_JSON,

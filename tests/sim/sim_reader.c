@@ -38,12 +38,12 @@
 
 #define KINDS 5
 static const char *const kind_names[KINDS] = {"catch-up", "now", "tail", "long-poll", "sse"};
-#define CODES 16
-static const int codes[CODES] = {200, 204, 302, 307, 400, 404, 405, 408,
+#define CODES 17
+static const int codes[CODES] = {200, 204, 302, 307, 400, 401, 404, 405, 408,
                                  425, 429, 500, 501, 502, 503, 504, 599};
 static uint64_t met_status[KINDS][CODES], met_end[KINDS][DS_END_NOMEM + 1], met_abort[KINDS];
 static uint64_t met_phase[DS_PHASE_DONE + 1][DS_PHASE_DONE + 1];
-static uint64_t met_notice[DS_NOTICE_WITNESS_GONE + 1], met_result[700];
+static uint64_t met_parts, met_auth, met_notice[DS_NOTICE_WITNESS_GONE + 1], met_result[700];
 static uint64_t steps, requests, restarts, verifications;
 
 /* --- one life --------------------------------------------------------------------------------- */
@@ -54,7 +54,7 @@ struct life {
     struct world w;
     struct rng rng; /* the consumer's and the driver's draws */
     enum dstream_live live;
-    bool recheck, stop_at_tail, unreliable; /* answers that may end the reader are drawn */
+    bool recheck, stop_at_tail, parts, at_once, renews;
     int64_t now;
     struct ds_reader *r;
     enum ds_phase phase;
@@ -137,6 +137,7 @@ static void draw_faults(struct rng *g, struct faults *f)
         *all[i] = rates[draw(g) % 5];
     f->retry_after = 2;
     f->bare = one_in(g, 6) ? 12 : 0;
+    f->auth = one_in(g, 6) ? 12 : 0;
 }
 
 static void draw_world(struct life *l)
@@ -182,6 +183,9 @@ static void draw_life(struct life *l)
     l->live = (enum dstream_live)(draw(g) % 4);
     l->recheck = one_in(g, 2);
     l->stop_at_tail = l->live == DSTREAM_LIVE_OFF && one_in(g, 2);
+    l->parts = one_in(g, 2);
+    l->at_once = one_in(g, 4);
+    l->renews = !one_in(g, 4);
     l->now = START;
     strcpy(l->at.offset, "-1");
     if (one_in(g, 8) && l->w.streams[0].born < START) {
@@ -230,6 +234,12 @@ static void check_position(struct life *l, const struct dstream_batch *b, size_t
     if (start + b->skip != l->units && units > 0)
         wrong(l, "batch at %s+%llu, %zu units were taken before", b->start,
               (unsigned long long)b->skip, l->units);
+    if (b->flags & DSTREAM_BATCH_PARTIAL) {
+        met_parts++;
+        if (b->next[0] || units == 0)
+            wrong(l, "a part says that it ends at '%s'", b->next);
+        return;
+    }
     if (next != l->units + units)
         wrong(l, "batch of %zu units behind %zu says that it ends at %s", units, l->units, b->next);
 }
@@ -249,7 +259,7 @@ static void store(struct life *l, const struct dstream_batch *b, size_t units, s
     };
     if (take > 0)
         ds_witness_add(&l->keeper, &l->at.witness, &p);
-    if (take < units) {
+    if (take < units || (b->flags & DSTREAM_BATCH_PARTIAL)) {
         strcpy(l->at.offset, b->start);
         l->at.skip = b->skip + take;
     } else {
@@ -278,7 +288,7 @@ static void deliver(struct life *l, const struct dstream_batch *b)
         wrong(l, "a batch behind the end");
     if (one_in(&l->rng, 12))
         l->now += between(&l->rng, 0, 5000); /* a slow consumer */
-    if (one_in(&l->rng, 60)) {
+    if (one_in(&l->rng, l->parts ? 200 : 60)) {
         l->stop = true; /* it dies before it has stored anything */
         return;
     }
@@ -294,11 +304,12 @@ static void deliver(struct life *l, const struct dstream_batch *b)
     }
     store(l, b, units, units);
     l->rechecking = false;
+    l->any_complete |= !(b->flags & DSTREAM_BATCH_PARTIAL);
     if (units > 0) {
         l->window = 0;
         l->window_from = l->now;
     }
-    l->stop = one_in(&l->rng, 60);
+    l->stop = one_in(&l->rng, l->parts ? 200 : 60);
     if (l->stop && one_in(&l->rng, 2))
         return;
     ds_reader_ack(l->r, l->now);
@@ -416,10 +427,8 @@ static void feed_end(struct life *l)
     l->in_flight = false;
     brought_something(l);
     int status = l->headed ? l->a.head.status : 0;
-    l->recheck_due =
-        l->a.end != DS_END_COMPLETE || status >= 400 || (l->kind == 4 && status == 200);
-    if (l->headed && l->a.end == DS_END_COMPLETE && l->a.head.status < 300)
-        l->any_complete = true;
+    l->recheck_due = l->a.end != DS_END_COMPLETE || (status >= 400 && status != 401) ||
+                     (l->kind == 4 && status == 200);
     ds_reader_end(l->r, &res, l->now);
 }
 
@@ -432,8 +441,6 @@ static void feed_body(struct life *l)
         size_t n = one_in(&l->rng, 3) ? (size_t)between(&l->rng, 1, (int64_t)left) : left;
         size_t used = ds_reader_body(l->r, l->a.body.data + l->fed, n, l->now);
         l->fed += used;
-        if (l->kind == 4 && l->headed)
-            l->any_complete = true;
         if (used < n)
             return; /* a batch has to be taken first */
     }
@@ -485,9 +492,14 @@ static void start_reader(struct life *l)
             l->units > 0 && l->units != SIZE_MAX ? type_name(l->w.streams[0].type) : NULL,
         .witness = w.units > 0 ? &w : NULL,
         .recheck = l->recheck,
+        .parts = l->parts,
+        .live_at_once = l->at_once,
+        .auth = true,
         .seen = l->units > 0 && l->units != SIZE_MAX,
         .limits = ds_limits_default(),
     };
+    if (l->parts)
+        c.limits.max_part = c.limits.max_event = 400;
     if (w.units > 0)
         verifications++;
     if (ds_reader_new(&l->r, &c, &err) != DSTREAM_OK)
@@ -532,11 +544,15 @@ static bool allowed(const struct life *l, enum dstream_code code)
         return dead;
     case DSTREAM_ERR_STREAM_RESET:
         return w->lags || (w->nstreams > 1 && dead);
+    case DSTREAM_ERR_PARSE: /* of another type, and not compared with anything */
+        return w->nstreams > 1 && dead && l->at_once;
     case DSTREAM_ERR_PROTOCOL:
         return w->faults.bare > 0 || w->no_up_to_date || w->lags ||
                (l->live == DSTREAM_LIVE_SSE &&
                 (w->sse_refused || w->sse_short || w->sse_silent || w->sse_no_control ||
                  w->faults.cut > 0 || w->sse_time < 3000));
+    case DSTREAM_ERR_AUTH:
+        return w->faults.auth > 0;
     case DSTREAM_ERR_REDIRECT:
         return w->faults.redirect > 0;
     case DSTREAM_ERR_BAD_REQUEST:
@@ -608,6 +624,10 @@ static void act(struct life *l, const struct ds_step *s)
         say(l, "  notice %d, %s", (int)s->u.notice.kind,
             s->u.notice.kind == DS_NOTICE_RETRY ? s->u.notice.error->message : "");
         met_notice[s->u.notice.kind]++;
+        break;
+    case DS_STEP_AUTH:
+        met_auth++;
+        ds_reader_auth(l->r, l->renews);
         break;
     case DS_STEP_WAIT:
         if (s->u.until <= l->now)
@@ -681,8 +701,8 @@ static bool report(void)
 {
     static const char *const ends[] = {"complete", "resolve", "connect", "cut", "tls"};
     static const char *const phases[] = {"init", "catch-up", "long-poll", "sse", "done"};
-    static const char *const notices[] = {"retry", "reconnect", "fallback",
-                                          "paced", "lossy",     "witness gone"};
+    static const char *const notices[] = {"retry", "reconnect", "fallback", "paced",
+                                          "lossy", "gap",       "suspect",  "witness gone"};
     static const int due_phase[][2] = {{0, 1}, {0, 4}, {1, 2}, {1, 3}, {1, 4},
                                        {2, 1}, {2, 4}, {3, 1}, {3, 2}, {3, 4}};
     bool all = true;
@@ -708,7 +728,10 @@ static bool report(void)
         }
     }
     for (size_t i = 0; i < sizeof notices / sizeof *notices; i++)
-        all &= print_row("notice", notices[i], met_notice[i], i != DS_NOTICE_WITNESS_GONE);
+        all &= print_row("notice", notices[i], met_notice[i],
+                         i != DS_NOTICE_WITNESS_GONE && i != DS_NOTICE_GAP);
+    all &= print_row("batch", "in part", met_parts, true);
+    all &= print_row("credentials", "renewed", met_auth, true);
     for (int c = 0; c < 700; c++) {
         if (met_result[c] > 0)
             print_row("ended", dstream_code_name((enum dstream_code)c) + 8, met_result[c], false);

@@ -477,6 +477,8 @@ static bool before(struct world *w, struct answer *a, const struct ds_request *r
         snprintf(a->location, sizeof a->location, "http://%s/s%s", one_in(g, 2) ? "h" : "other",
                  query ? query : "");
         a->head.redirect = a->location;
+    } else if (one_in(g, f->auth)) {
+        status(a, 401, at);
     } else if (one_in(g, f->bare)) {
         status(a, 200, at);
         field(a, "content-type", "text/html");

@@ -51,7 +51,7 @@ const char *type_name(enum type t);
 
 /* "Once in so many"; 0: never. */
 struct faults {
-    unsigned refuse, lost, cut, stall, status, retry_after, redirect,
+    unsigned refuse, lost, cut, stall, status, retry_after, redirect, auth,
         bare; /* bare: 200 without position */
 };
 

@@ -33,7 +33,9 @@ struct play {
     char notices[256]; /* a letter each */
     enum dstream_code notice_code;
     int64_t notice_delay;
-    bool hold; /* batches are left on offer */
+    unsigned auth_asked;
+    bool renews; /* credentials, when asked for */
+    bool hold;   /* batches are left on offer */
 };
 
 static void begin(struct play *p)
@@ -53,7 +55,7 @@ static void end(struct play *p)
 
 static void note(struct play *p, const struct ds_notice *n)
 {
-    static const char letters[] = "rcfplw";
+    static const char letters[] = "rcfplgsw";
     size_t len = strlen(p->notices);
     if (len + 1 < sizeof p->notices) {
         p->notices[len] = letters[n->kind];
@@ -105,6 +107,10 @@ static struct ds_step settle(struct play *p)
             break;
         case DS_STEP_NOTICE:
             note(p, &s.u.notice);
+            break;
+        case DS_STEP_AUTH:
+            p->auth_asked++;
+            ds_reader_auth(p->r, p->renews);
             break;
         case DS_STEP_WAIT:
             cr_assert(s.u.until > p->now, "waits until a time that has come");
@@ -262,6 +268,7 @@ static void opens_sse(struct play *p, const char *more)
 static struct play new_play(void)
 {
     struct play p = {.config = {.url = BASE, .offset = "-1", .limits = ds_limits_default()}};
+    p.config.limits.replica_lag = 0;
     return p;
 }
 
@@ -874,7 +881,6 @@ static const struct {
     {401, "", false, DSTREAM_ERR_AUTH},
     {403, "", false, DSTREAM_ERR_AUTH},
     {404, "", false, DSTREAM_ERR_DELETED},
-    {410, "", false, DSTREAM_ERR_GONE},
     {200, "content-type: text/event-stream\nstream-sse-data-encoding: hex\n", true,
      DSTREAM_ERR_PROTOCOL},
 };
@@ -946,14 +952,14 @@ static const struct {
     {403, DSTREAM_ERR_AUTH, false},        {404, DSTREAM_ERR_NOT_FOUND, false},
     {405, DSTREAM_ERR_BAD_REQUEST, false}, {406, DSTREAM_ERR_BAD_REQUEST, false},
     {408, DSTREAM_ERR_TIMEOUT, true},      {409, DSTREAM_ERR_CONFLICT, false},
-    {410, DSTREAM_ERR_GONE, false},        {412, DSTREAM_ERR_BAD_REQUEST, false},
-    {413, DSTREAM_ERR_BAD_REQUEST, false}, {416, DSTREAM_ERR_BAD_REQUEST, false},
-    {425, DSTREAM_ERR_BUSY, true},         {429, DSTREAM_ERR_BUSY, true},
-    {431, DSTREAM_ERR_BAD_REQUEST, false}, {500, DSTREAM_ERR_SERVER, true},
-    {501, DSTREAM_ERR_BAD_REQUEST, false}, {502, DSTREAM_ERR_SERVER, true},
-    {503, DSTREAM_ERR_SERVER, true},       {504, DSTREAM_ERR_SERVER, true},
-    {505, DSTREAM_ERR_BAD_REQUEST, false}, {304, DSTREAM_ERR_PROTOCOL, false},
-    {206, DSTREAM_ERR_PROTOCOL, false},    {300, DSTREAM_ERR_PROTOCOL, false},
+    {412, DSTREAM_ERR_BAD_REQUEST, false}, {413, DSTREAM_ERR_BAD_REQUEST, false},
+    {416, DSTREAM_ERR_BAD_REQUEST, false}, {425, DSTREAM_ERR_BUSY, true},
+    {429, DSTREAM_ERR_BUSY, true},         {431, DSTREAM_ERR_BAD_REQUEST, false},
+    {500, DSTREAM_ERR_SERVER, true},       {501, DSTREAM_ERR_BAD_REQUEST, false},
+    {502, DSTREAM_ERR_SERVER, true},       {503, DSTREAM_ERR_SERVER, true},
+    {504, DSTREAM_ERR_SERVER, true},       {505, DSTREAM_ERR_BAD_REQUEST, false},
+    {304, DSTREAM_ERR_PROTOCOL, false},    {206, DSTREAM_ERR_PROTOCOL, false},
+    {300, DSTREAM_ERR_PROTOCOL, false},
 };
 
 Test(reader_failure, each_status)
@@ -1342,6 +1348,383 @@ SCENARIO(reader_witness, of_json_is_looked_for_again_after_each_connection, resu
     answers(p, 200, JSON NEXT("c"), "[{\"a\":  1},2]");
     ends(p, DSTREAM_ERR_STREAM_RESET);
     cr_assert(strstr(ds_reader_error(p->r)->message, "beginning"));
+}
+
+/* --- what looks like another stream ----------------------------------------------------------- */
+
+static void lagging(struct ds_reader_config *c)
+{
+    c->live = DSTREAM_LIVE_LONG_POLL;
+    c->limits.replica_lag = 10000;
+}
+
+SCENARIO(reader_lag, a_replica_may_be_behind, lagging)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("b") UTD, "x");
+    asks(p, "live=long-poll&offset=b");
+    answers(p, 204, NEXT("a") UTD, "");
+    waits(p, 1000, 1000);
+    asks(p, "live=long-poll&offset=b");
+    answers(p, 404, "", "");
+    waits(p, 2000, 2000);
+    asks(p, "live=long-poll&offset=b");
+    answers(p, 200, TEXT NEXT("c") UTD, "y");
+    asks(p, "live=long-poll&offset=c");
+    cr_assert_str_eq(p->notices, "ss");
+    /* It counts from the start again. */
+    answers(p, 204, NEXT("b") UTD, "");
+    waits(p, 1000, 1000);
+    got(p, "xy");
+}
+
+SCENARIO(reader_lag, has_an_end, lagging)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("b") UTD, "x");
+    asks(p, "live=long-poll&offset=b");
+    answers(p, 204, NEXT("a") UTD, "");
+    for (int i = 0; i < 4; i++) {
+        static const int64_t wait[] = {1000, 2000, 4000, 3000};
+        waits(p, wait[i], wait[i]);
+        asks(p, "live=long-poll&offset=b");
+        answers(p, 204, NEXT("a") UTD, "");
+    }
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+    got(p, "x");
+}
+
+static void resumed_lagging(struct ds_reader_config *c)
+{
+    resumed(c);
+    c->limits.replica_lag = 1500;
+}
+
+SCENARIO(reader_lag, a_witness_is_looked_for_again, resumed_lagging)
+{
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b") UTD, "xy");
+    waits(p, 1000, 1000);
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b") UTD, "xy");
+    waits(p, 500, 500);
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b") UTD, "xyz");
+    asks(p, "offset=c");
+    cr_assert_eq(p->batches, 0);
+}
+
+/* --- large bodies in parts -------------------------------------------------------------------- */
+
+static void parts(struct ds_reader_config *c)
+{
+    c->parts = true;
+    c->limits.max_part = 3;
+    c->limits.max_body = 64;
+}
+
+SCENARIO(reader_parts, are_handed_out_before_the_end, parts)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a") UTD,
+            "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz!");
+    ends(p, DSTREAM_OK);
+    got(p, "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz!");
+    cr_assert_str_eq(ds_reader_offset(p->r), "a");
+    cr_assert_eq(ds_reader_skip(p->r), 0);
+}
+
+/* Bytewise, each part is as large as it says, and the position is exact in each. */
+SCENARIO(reader_parts, of_json_are_messages, parts)
+{
+    asks(p, "offset=-1");
+    head(p, 200, JSON NEXT("a") UTD);
+    feed(p, "[1,22,", 6);
+    feed(p, "33", 2);
+    settle(p);
+    last(p, "-1+0>");
+    got(p, "1\n22\n");
+    cr_assert_eq(ds_reader_skip(p->r), 2);
+    cr_assert_str_eq(ds_reader_offset(p->r), "-1");
+    feed(p, "3, 4]", 5);
+    settle(p);
+    last(p, "-1+2>");
+    over(p, DS_END_COMPLETE);
+    ends(p, DSTREAM_OK);
+    got(p, "1\n22\n333\n4\n");
+    cr_assert(strncmp(p->batch, "-1+", 3) == 0 && strstr(p->batch, ">a utd"), "%s", p->batch);
+}
+
+SCENARIO(reader_parts, a_cut_answer_goes_on_where_it_was, parts)
+{
+    asks(p, "offset=-1");
+    head(p, 200, BIN NEXT("a") UTD);
+    body(p, "0123456");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    size_t had = p->data.len;
+    cr_assert_geq(had, 3);
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("b") UTD, "0123456789");
+    ends(p, DSTREAM_OK);
+    got(p, "0123456789");
+}
+
+SCENARIO(reader_parts, two_streams_are_never_spliced, parts)
+{
+    asks(p, "offset=-1");
+    head(p, 200, BIN NEXT("a") UTD);
+    body(p, "0123456");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    size_t had = p->data.len;
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("b") UTD, "0x23456789");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+    cr_assert_eq(p->data.len, had);
+}
+
+static void parts_live(struct ds_reader_config *c)
+{
+    parts(c);
+    c->live = DSTREAM_LIVE_LONG_POLL;
+}
+
+SCENARIO(reader_parts, a_second_answer_may_be_shorter, parts_live)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    asks(p, "live=long-poll&offset=a");
+    head(p, 200, TEXT NEXT("z") UTD);
+    body(p, "0123456789");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    cr_assert_geq(p->data.len, 8);
+    asks(p, "offset=a");
+    answers(p, 200, TEXT NEXT("b"), "01");
+    asks(p, "offset=b");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 300);
+    asks(p, "offset=b");
+    answers(p, 200, TEXT NEXT("c"), "2345");
+    asks(p, "offset=c");
+    cr_assert_str_eq(ds_reader_offset(p->r), "c");
+    answers(p, 200, TEXT NEXT("d") UTD, "6789abc");
+    asks(p, "live=long-poll&offset=d");
+    got(p, "x0123456789abc");
+}
+
+SCENARIO(reader_parts, a_stream_that_became_shorter_is_another, parts_live)
+{
+    asks(p, "offset=-1");
+    head(p, 200, TEXT NEXT("z") UTD);
+    body(p, "0123456789");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("b") UTD, "012");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+}
+
+SCENARIO(reader_parts, the_end_may_come_with_nothing, parts)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, BIN NEXT("a") UTD, "012345");
+    ends(p, DSTREAM_OK);
+    got(p, "012345");
+    cr_assert(strstr(p->batch, ">a utd"));
+}
+
+SCENARIO(reader_parts, one_message_has_a_limit, parts)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("a") UTD,
+            "[1,2,3,4,\"0123456789012345678901234567890123456789012345678901234567890123456\"]");
+    ends(p, DSTREAM_ERR_LIMIT);
+    cr_assert_eq(strncmp(ds_buf_str(&p->data), "1\n2\n", 4), 0);
+}
+
+static void skip_2_parts(struct ds_reader_config *c)
+{
+    parts(c);
+    c->offset = "a";
+    c->skip = 7;
+}
+
+SCENARIO(reader_parts, what_is_left_out_may_be_many_parts, skip_2_parts)
+{
+    asks(p, "offset=a");
+    head(p, 200, BIN NEXT("b") UTD);
+    body(p, "01234567890123");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b") UTD, "01234567890123456");
+    ends(p, DSTREAM_OK);
+    got(p, "7890123456");
+}
+
+static void small_events(struct ds_reader_config *c)
+{
+    parts(c);
+    c->live = DSTREAM_LIVE_AUTO;
+    c->limits.max_event = 8;
+}
+
+SCENARIO(reader_parts, a_large_event_is_fetched_by_plain_gets, small_events)
+{
+    to_sse(p);
+    body(p, "event: data\ndata: [\"0123456789\"]\n\n" CONTROL("\"streamNextOffset\":\"b\""));
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("b") UTD, "[\"0123456789\"]");
+    asks(p, "live=sse&offset=b");
+    got(p, "0\n\"0123456789\"\n");
+}
+
+/* --- 410, credentials, other ways in ---------------------------------------------------------- */
+
+static void from_old(struct ds_reader_config *c)
+{
+    c->offset = "a";
+}
+
+static void from_old_earliest(struct ds_reader_config *c)
+{
+    c->offset = "a";
+    c->on_gone = DSTREAM_GONE_EARLIEST;
+}
+
+static void from_old_now(struct ds_reader_config *c)
+{
+    c->offset = "a";
+    c->on_gone = DSTREAM_GONE_NOW;
+}
+
+SCENARIO(reader_gone, is_the_end_by_default, from_old)
+{
+    asks(p, "offset=a");
+    answers(p, 410, "", "");
+    asks(p, "HEAD " BASE);
+    answers(p, 200, BIN NEXT("z"), "");
+    ends(p, DSTREAM_ERR_GONE);
+    cr_assert_eq(ds_reader_error(p->r)->status, 410);
+}
+
+SCENARIO(reader_gone, with_the_stream, from_old_earliest)
+{
+    asks(p, "offset=a");
+    answers(p, 410, "", "");
+    asks(p, "HEAD " BASE);
+    answers(p, 410, "", "");
+    ends(p, DSTREAM_ERR_GONE);
+}
+
+SCENARIO(reader_gone, goes_on_at_the_earliest, from_old_earliest)
+{
+    asks(p, "offset=a");
+    answers(p, 410, "", "");
+    asks(p, "HEAD " BASE);
+    answers(p, 200, BIN NEXT("z"), "");
+    asks(p, "offset=-1");
+    cr_assert_str_eq(p->notices, "g");
+    answers(p, 200, BIN NEXT("z") UTD, "x");
+    ends(p, DSTREAM_OK);
+    last(p, "-1+0>z utd");
+}
+
+SCENARIO(reader_gone, goes_on_at_the_tail, from_old_now)
+{
+    asks(p, "offset=a");
+    answers(p, 410, "", "");
+    asks(p, "HEAD " BASE);
+    answers(p, 200, BIN NEXT("z"), "");
+    asks(p, "offset=now");
+    answers(p, 200, BIN NEXT("z") UTD, "");
+    ends(p, DSTREAM_OK);
+    last(p, "now+0>z utd");
+}
+
+static void with_hook(struct ds_reader_config *c)
+{
+    c->auth = true;
+    c->live = DSTREAM_LIVE_LONG_POLL;
+}
+
+SCENARIO(reader_auth, is_asked_for_once_until_something_succeeds, with_hook)
+{
+    p->renews = true;
+    asks(p, "offset=-1");
+    answers(p, 401, "", "");
+    asks(p, "offset=-1");
+    cr_assert_eq(p->auth_asked, 1);
+    answers(p, 200, TEXT NEXT("a") UTD, "x");
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 403, "", "");
+    asks(p, "live=long-poll&offset=a");
+    cr_assert_eq(p->auth_asked, 2);
+    answers(p, 401, "", "");
+    ends(p, DSTREAM_ERR_AUTH);
+    cr_assert_eq(p->auth_asked, 2);
+}
+
+SCENARIO(reader_auth, may_have_none, with_hook)
+{
+    asks(p, "offset=-1");
+    answers(p, 401, "", "");
+    ends(p, DSTREAM_ERR_AUTH);
+    cr_assert_eq(p->auth_asked, 1);
+}
+
+static void at_once(struct ds_reader_config *c)
+{
+    c->live = DSTREAM_LIVE_AUTO;
+    c->live_at_once = true;
+}
+
+SCENARIO(reader_at_once, learns_the_type_and_goes_live, at_once)
+{
+    asks(p, "HEAD " BASE);
+    answers(p, 200, JSON NEXT("z"), "");
+    asks(p, "live=sse&offset=-1");
+    opens_sse(p, "");
+    body(p, "event: data\ndata: [1]\n\n" CONTROL("\"streamNextOffset\":\"z\",\"upToDate\":true"));
+    got(p, "1\n");
+    last(p, "-1+0>z utd");
+}
+
+SCENARIO(reader_sse, is_tried_again_after_a_while, live_auto)
+{
+    p->random = 12345;
+    to_sse(p);
+    for (int i = 0; i < 2; i++) {
+        over(p, DS_END_COMPLETE);
+        waits(p, 0, 5000);
+        asks(p, "live=sse&offset=a");
+        opens_sse(p, "");
+    }
+    over(p, DS_END_COMPLETE);
+    asks(p, "live=long-poll&offset=a");
+    p->now += 299000;
+    answers(p, 204, NEXT("a") UTD, "");
+    asks(p, "live=long-poll&offset=a");
+    p->now += 2000;
+    answers(p, 204, NEXT("a") UTD, "");
+    asks(p, "live=sse&offset=a");
+    opens_sse(p, "");
+    over(p, DS_END_COMPLETE);
+    asks(p, "live=long-poll&offset=a");
+    p->now += 599000;
+    answers(p, 204, NEXT("a") UTD, "");
+    asks(p, "live=long-poll&offset=a");
+    p->now += 2000;
+    answers(p, 204, NEXT("a") UTD, "");
+    asks(p, "live=sse&offset=a");
+    opens_sse(p, "");
+    body(p, CONTROL("\"streamNextOffset\":\"a\",\"upToDate\":true"));
+    p->now += 60000;
+    over(p, DS_END_COMPLETE);
+    asks(p, "live=sse&offset=a");
+    cr_assert_str_eq(p->notices, "fc");
 }
 
 /* --- use -------------------------------------------------------------------------------------- */
