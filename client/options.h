@@ -17,10 +17,12 @@ struct dstream_options {
     struct ds_limits limits;
     bool stop_at_tail, wait_create, recheck, parts, live_at_once;
     enum dstream_gone on_gone;
-    bool seen;                 /* an earlier session has read the stream */
-    char *content_type;        /* NULL: not known */
-    struct ds_witness witness; /* units 0: none */
-    ds_on_notice on_notice;    /* NULL: nobody wants to know */
+    bool seen;                     /* an earlier session has read the stream */
+    char *content_type;            /* NULL: not known */
+    struct ds_witness witness;     /* units 0: none */
+    dstream_on_request on_request; /* NULL: nothing is added */
+    void *request_ctx;
+    ds_on_notice on_notice; /* NULL: nobody wants to know */
     void *notice_ctx;
     ds_on_trace on_trace; /* NULL: nobody wants to know */
     void *trace_ctx;

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/url.h"
+#include "client/hook.h"
 #include "client/options.h"
 
 #define REST_MAX ((size_t)4 << 20) /* of one piece of a body that is not used up yet */
@@ -35,6 +36,7 @@ struct dstream_reader {
     _Atomic int gate; /* enum gate: whether a callback may begin */
     struct ds_posted cancel;
     bool acting;        /* the machine's steps are being taken */
+    bool refused;       /* the server refused the credentials of the last request */
     bool lost;          /* a piece of the body could not be kept */
     struct ds_buf rest; /* bytes of the body that came after a batch; `used` of them are fed */
     size_t used;
@@ -139,18 +141,6 @@ static void stop_transfer(dstream_reader *r)
         ds_transfer_cancel(x);
 }
 
-static void request(dstream_reader *r, const struct ds_request *req)
-{
-    static const struct ds_result no_memory = {DS_END_NOMEM, false, "no memory for a request"};
-    r->method = req->method == DS_HEAD ? "HEAD" : "GET";
-    ds_url_redact(req->url, r->shown, sizeof r->shown);
-    trace(r, 0);
-    r->rest.len = r->used = 0;
-    r->transfer = ds_transfer_start(r->session, req, &transfer_ops, r);
-    if (!r->transfer)
-        ds_reader_end(r->core, &no_memory, ds_loop_now(r->loop));
-}
-
 static void stop(dstream_reader *r)
 {
     stop_transfer(r);
@@ -165,6 +155,44 @@ static void end(dstream_reader *r, enum dstream_code code)
         return;
     r->on_end(r->ctx, r, code);
     end_call(r);
+}
+
+static enum dstream_code ask_hook(dstream_reader *r, dstream_request *q, struct ds_request *req)
+{
+    bool refused = r->refused;
+    if (!r->options->on_request)
+        return DSTREAM_OK;
+    if (!begin_call(r))
+        return DSTREAM_ERR_CANCELLED;
+    enum dstream_code rc = ds_hook_begin(q, r->options, req, refused);
+    end_call(r);
+    r->refused = false;
+    return rc;
+}
+
+static void request(dstream_reader *r, const struct ds_request *req)
+{
+    static const struct ds_result no_memory = {DS_END_NOMEM, false, "no memory for a request"};
+    struct ds_request full = *req;
+    dstream_request added = {.nheaders = 0};
+    enum dstream_code rc = ask_hook(r, &added, &full);
+    if (rc != DSTREAM_OK) {
+        ds_hook_end(&added);
+        if (!cancelled(r)) {
+            ds_error_set(&r->error, rc, "the callback for a request failed: %s",
+                         dstream_code_text(rc));
+            end(r, rc);
+        }
+        return;
+    }
+    r->method = req->method == DS_HEAD ? "HEAD" : "GET";
+    ds_url_redact(full.url, r->shown, sizeof r->shown);
+    trace(r, 0);
+    r->rest.len = r->used = 0;
+    r->transfer = ds_transfer_start(r->session, &full, &transfer_ops, r);
+    ds_hook_end(&added);
+    if (!r->transfer)
+        ds_reader_end(r->core, &no_memory, ds_loop_now(r->loop));
 }
 
 /* On the loop's thread. */
@@ -254,7 +282,8 @@ static bool act(dstream_reader *r)
         tell(r, &s.u.notice);
         return true;
     case DS_STEP_AUTH:
-        ds_reader_auth(r->core, false);
+        r->refused = true;
+        ds_reader_auth(r->core, true);
         return true;
     case DS_STEP_WAIT:
         if (feed_rest(r))
@@ -311,6 +340,7 @@ static enum dstream_code make(dstream_reader *r, dstream_loop *loop, const char 
         .on_gone = o->on_gone,
         .seen = o->seen,
         .wait_create = o->wait_create,
+        .auth = o->on_request,
         .limits = o->limits,
     };
     enum dstream_code rc = ds_reader_new(&r->core, &c, &r->error);

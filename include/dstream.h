@@ -218,6 +218,22 @@ DSTREAM_API enum dstream_code dstream_options_set_on_gone(dstream_options *o,
 /* A request header, "Name: value". May be called repeatedly. ERR_ARGUMENT for a line break, a
  * missing colon, or a name that the library sets itself. */
 DSTREAM_API enum dstream_code dstream_options_add_header(dstream_options *o, const char *header);
+/* Headers and query parameters that are made anew for each request, as credentials that expire. The
+ * callback is called on the loop's thread before each request to the stream's own origin, and adds
+ * what it has; what it returns other than DSTREAM_OK ends the reading with that code. `refused`
+ * says that the server refused the last request (401 or 403): the callback is asked once more then,
+ * for other credentials, and the request is repeated; another refusal ends the reading, and only a
+ * success makes it ask again. Give no header both here and by dstream_options_add_header(). */
+typedef struct dstream_request dstream_request;
+typedef enum dstream_code (*dstream_on_request)(void *ctx, dstream_request *q, bool refused);
+DSTREAM_API enum dstream_code
+dstream_options_set_on_request(dstream_options *o, dstream_on_request on_request, void *ctx);
+/* Within the callback. The texts are copied. ERR_ARGUMENT as of dstream_options_add_header(), and
+ * for a parameter named offset, live or cursor; ERR_LIMIT; ERR_NOMEM. A failure ends the reading
+ * even where the callback does not pass it on. */
+DSTREAM_API enum dstream_code dstream_request_add_header(dstream_request *q, const char *header);
+DSTREAM_API enum dstream_code dstream_request_add_param(dstream_request *q, const char *key,
+                                                        const char *value);
 /* A file of CA certificates (PEM) to trust instead of the system's. */
 DSTREAM_API enum dstream_code dstream_options_set_cacert(dstream_options *o, const char *path);
 /* Whether to accept any certificate. Off by default, and meant for tests. */

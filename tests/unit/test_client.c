@@ -241,6 +241,134 @@ Test(client, a_pause_from_inside_the_callback)
     server_end(s);
 }
 
+/* --- credentials that change ------------------------------------------------------------------ */
+
+/* Takes only the token of now; after two answers it has expired. */
+struct guarded {
+    struct listener *l;
+    _Atomic unsigned token, answers, refusals, params;
+    char url[128];
+};
+
+static void serve_guarded(void *ctx, int fd)
+{
+    struct guarded *g = ctx;
+    char head[4096], wanted[64];
+    while (listener_head(fd, head, sizeof head)) {
+        snprintf(wanted, sizeof wanted, "Authorization: token-%u\r\n", (unsigned)g->token);
+        const char *offset = strstr(head, "offset=");
+        unsigned at = offset && offset[7] != '-' ? (unsigned)strtoul(offset + 7, NULL, 10) : 0;
+        g->params += strstr(head, "?a=b%20c&offset=") != NULL;
+        if (!strstr(head, wanted)) {
+            static const char no[] = "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n";
+            g->refusals++;
+            listener_send(fd, no, sizeof no - 1);
+            continue;
+        }
+        char body[2] = {"abcdef"[at], '\0'};
+        answer(fd, body, at + 1, at == 5);
+        if (++g->answers % 2 == 0)
+            g->token++;
+    }
+}
+
+struct wallet {
+    unsigned token, asked, refused;
+    bool empty; /* there is no other one */
+};
+
+static enum dstream_code on_request(void *ctx, dstream_request *q, bool refused)
+{
+    struct wallet *w = ctx;
+    char header[64];
+    w->asked++;
+    w->refused += refused;
+    if (refused && w->empty)
+        return DSTREAM_ERR_AUTH;
+    w->token += refused;
+    snprintf(header, sizeof header, "Authorization: token-%u", w->token);
+    cr_assert_eq(dstream_request_add_param(q, "a", "b c"), DSTREAM_OK);
+    return dstream_request_add_header(q, header);
+}
+
+static struct seen read_guarded(struct wallet *w, unsigned token, struct guarded *g)
+{
+    struct seen seen = {.batches = 0};
+    dstream_options *o = dstream_options_new();
+    dstream_loop *loop = dstream_loop_new();
+    dstream_reader *r;
+    g->l = listener_start(serve_guarded, g);
+    g->token = token;
+    snprintf(g->url, sizeof g->url, "%s/s", listener_url(g->l));
+    dstream_options_set_on_request(o, on_request, w);
+    cr_assert_eq(dstream_reader_open(&r, loop, g->url, o), DSTREAM_OK);
+    dstream_options_free(o);
+    dstream_reader_start(r, on_batch, on_end, &seen);
+    turn_until(loop, seen.ends > 0);
+    cr_assert_eq(seen.code, dstream_error_code(dstream_reader_error(r)));
+    dstream_reader_free(r);
+    dstream_loop_free(loop);
+    listener_stop(g->l);
+    return seen;
+}
+
+Test(client, credentials_are_made_for_each_request)
+{
+    struct wallet w = {.token = 1};
+    struct guarded g = {.answers = 0};
+    struct seen seen = read_guarded(&w, 1, &g);
+    cr_assert_eq(seen.code, DSTREAM_OK);
+    cr_assert_str_eq(seen.data, "abcdef");
+    cr_assert_eq(g.refusals, 2);
+    cr_assert_eq(w.refused, 2);
+    cr_assert_eq(w.asked, 8);
+    cr_assert_eq(g.params, 8);
+}
+
+Test(client, other_credentials_are_asked_for_once)
+{
+    struct wallet w = {.token = 1};
+    struct guarded g = {.answers = 0};
+    struct seen seen = read_guarded(&w, 9, &g);
+    cr_assert_eq(seen.code, DSTREAM_ERR_AUTH);
+    cr_assert_eq(w.asked, 2);
+    cr_assert_eq(w.refused, 1);
+    cr_assert_eq(g.refusals, 2);
+}
+
+Test(client, there_may_be_no_other_credentials)
+{
+    struct wallet w = {.token = 1, .empty = true};
+    struct guarded g = {.answers = 0};
+    struct seen seen = read_guarded(&w, 9, &g);
+    cr_assert_eq(seen.code, DSTREAM_ERR_AUTH);
+    cr_assert_eq(g.refusals, 1);
+}
+
+static enum dstream_code bad_addition(void *ctx, dstream_request *q, bool refused)
+{
+    (void)ctx;
+    (void)refused;
+    (void)dstream_request_add_header(q, "Evil: a\r\nb: c");
+    return DSTREAM_OK;
+}
+
+Test(client, an_addition_that_cannot_be_sent_is_not_left_out)
+{
+    struct server *s = server_new();
+    const dstream_batch *b;
+    dstream_options *o = dstream_options_new();
+    dstream_reader *r;
+    dstream_options_set_on_request(o, bad_addition, NULL);
+    cr_assert_eq(dstream_reader_open(&r, NULL, s->url, o), DSTREAM_OK);
+    dstream_options_free(o);
+    cr_assert_eq(dstream_reader_next(r, LIMIT_MS, &b), DSTREAM_NEXT_ERROR);
+    cr_assert_eq(dstream_error_code(dstream_reader_error(r)), DSTREAM_ERR_ARGUMENT);
+    cr_assert_eq(s->requests, 0);
+    dstream_reader_free(r);
+    server_end(s);
+}
+
 /* --- cancelling ------------------------------------------------------------------------------- */
 
 Test(client, cancelled_before_it_is_started_sends_nothing)
