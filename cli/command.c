@@ -70,6 +70,8 @@ static const char *advice_on(const struct ds_cli *c, const struct dstream_error 
     enum { READING = DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORT };
     if (e->code == DSTREAM_ERR_GONE && !(c->opt.command & READING))
         return NULL; /* of a stream that is gone as a whole, nothing is left to be read */
+    if (e->code == DSTREAM_ERR_STREAM_RESET && c->opt.command == DS_CMD_EXPORT && e->url[0])
+        return "export it to another file, or anew over this one with --reset --overwrite";
     for (size_t i = 0; e->url[0] && i < sizeof outcomes / sizeof *outcomes; i++) {
         if (outcomes[i].code == e->code)
             return outcomes[i].advice;

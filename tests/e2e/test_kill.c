@@ -162,6 +162,41 @@ E2E(kill, at_each_step_over_a_file)
     each_step_of(TYPE_JSON, "--overwrite");
 }
 
+/* The messages of a file of envelopes, whose times of receipt differ from run to run. */
+static struct e2e_bytes messages_of(struct e2e_bytes envelopes)
+{
+    struct e2e_bytes all = {0};
+    const char mark[] = "\"json\":";
+    e2e_add(&all, "", 0);
+    for (const char *p = envelopes.p; (p = strstr(p, mark)); p += strcspn(p, "\n")) {
+        p += sizeof mark - 1;
+        e2e_add(&all, p, strcspn(p, "\n") - 1); /* without the envelope's brace */
+        e2e_add_text(&all, "\n");
+    }
+    return all;
+}
+
+/* Lines of which a part depends on the time: each message is there once, whatever the run. */
+E2E(kill, at_each_step_of_envelopes)
+{
+    const char *base = e2e_serve(NULL, (const char *const[]){"--page-size", "240", NULL});
+    struct written w = written_begin(e2e_url_at(base, "s"), TYPE_JSON);
+    written_add(&w, 100);
+    written_add(&w, 100);
+    int status = KILLED;
+    for (unsigned n = 1; status != 0; n++) {
+        exported_remove();
+        e2e_limits(e2e_printf("kill_at=%u", n));
+        status = e2e_wait(
+            dstream_start("export", w.url, "-o", exported(), "-F", "envelope", "--sync", "batch"));
+        e2e_limits("");
+        e2e_status(dstream_run("export", w.url, "-o", exported(), "-F", "envelope"), 0);
+        e2e_same(e2e_printf("after kill_at=%u", n), messages_of(e2e_read_file(exported())), w.want);
+        exported_alone();
+        cr_assert_lt(n, 500);
+    }
+}
+
 /* The reference server answers with all at once. */
 E2E_BOTH(kill, at_each_step_of_one_answer)
 {
