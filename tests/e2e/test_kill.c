@@ -240,7 +240,7 @@ static struct e2e_process *follow(const struct written *w, uint64_t *state)
     const char *mode = modes[below(state, strcmp(w->type, TYPE_TEXT) == 0 ? 2 : 3)];
     if (below(state, 2) == 0)
         e2e_limits(e2e_printf("kill_%s=%u", below(state, 2) ? "at" : "after",
-                              (unsigned)below(state, 80) + 1));
+                              (unsigned)below(state, 40) + 1));
     struct e2e_process *p = dstream_start("export", w->url, "-o", exported(), "-f", "--live", mode,
                                           "--sync", when[below(state, 4)]);
     e2e_limits("");
@@ -251,8 +251,10 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
 {
     uint64_t state = seed * 2 + 1;
     const char *what = e2e_printf("%s, DSTREAM_SEED=%llu", type, (unsigned long long)seed);
+    fprintf(stderr, "%s\n", what); /* first, as a crash of the test would not say it */
     struct written w = written_begin(e2e_url(e2e_printf("s%llu", (unsigned long long)seed)), type);
     size_t committed = 0;
+    unsigned long longer = 0, on_its_way = 0;
     for (unsigned long i = 0; i < kills; i++) {
         struct e2e_process *p = follow(&w, &state);
         for (uint64_t n = below(&state, 4); n > 0; n--) {
@@ -263,6 +265,8 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
         e2e_kill(p, SIGKILL);
         if (e2e_wait(p) != KILLED)
             cr_assert_fail("%s: kill %lu: ended with %d: %s", what, i, p->status, p->err_data.p);
+        longer += file_length(exported()) > exported_state_length();
+        on_its_way += e2e_exists(e2e_path("out.dstate.tmp"));
         /* Now and then all of it comes through, so that what follows goes on from there. */
         if (below(&state, 8) == 0 || i == kills / 2) {
             written_add(&w, 10);
@@ -278,12 +282,13 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
     exported_same(what, w.want);
     exported_alone();
     exported_remove();
+    fprintf(stderr, "%s: of %lu kills %lu left more than the state said, %lu a state on its way\n",
+            what, kills, longer, on_its_way);
 }
 
 static void killed_at_random(const char *type)
 {
     uint64_t fresh = fresh_seed();
-    fprintf(stderr, "%s: random kills by DSTREAM_SEED=%llu\n", type, (unsigned long long)fresh);
     killed_while_written(type, 1, 20 * soak());
     killed_while_written(type, fresh, 10 * soak());
 }
