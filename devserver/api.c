@@ -92,7 +92,7 @@ static void add_position(struct ds_reply *r, const struct ds_stream *s, size_t p
         ds_reply_add(r, "Stream-Closed", "true");
 }
 
-/* What storing came to, where it is not a success. */
+/* What storing came to, where it is not a success. Of the producer's own, see refused(). */
 static void stored_badly(struct ds_reply *r, enum ds_stored rc, const struct ds_stream *s)
 {
     switch (rc) {
@@ -250,21 +250,98 @@ static struct ds_stream *find(struct ds_api *api, const struct ds_call *call)
     return ds_store_find(api->store, call->target->path, call->now);
 }
 
-static void appended(struct ds_stream *s, bool closed, struct ds_reply *r)
+/* What a request says of its producer. */
+struct numbers {
+    struct ds_producer producer;
+    bool given;
+};
+
+static bool number_ok(const char *text, const char *name, uint64_t *n, struct ds_reply *r)
 {
-    begin(r, 204);
+    if (ds_parse_u64(text, SAFE_MAX, n))
+        return true;
+    ds_reply_error(r, 400,
+                   strcmp(name, "Producer-Epoch") == 0
+                       ? "Invalid Producer-Epoch: must be a non-negative integer"
+                       : "Invalid Producer-Seq: must be a non-negative integer");
+    return false;
+}
+
+/* False: an error was answered. */
+static bool take_producer(const struct ds_call *call, struct numbers *n, struct ds_reply *r)
+{
+    const char *id = header(call, "Producer-Id"), *epoch = header(call, "Producer-Epoch"),
+               *seq = header(call, "Producer-Seq");
+    *n = (struct numbers){.given = id || epoch || seq, .producer.id = id};
+    if (!n->given)
+        return true;
+    if (!id || !epoch || !seq)
+        ds_reply_error(r, 400,
+                       "All producer headers (Producer-Id, Producer-Epoch, Producer-Seq) must be "
+                       "provided together");
+    else if (!*id)
+        ds_reply_error(r, 400, "Invalid Producer-Id: must not be empty");
+    else
+        return number_ok(epoch, "Producer-Epoch", &n->producer.epoch, r) &&
+               number_ok(seq, "Producer-Seq", &n->producer.seq, r);
+    return false;
+}
+
+/* A success. 200: a producer's batch was stored just now, which a mere close is not. */
+static void appended(struct ds_reply *r, int status, const struct ds_stream *s, bool closed,
+                     const struct numbers *n)
+{
+    begin(r, status);
     add_offset(r, ds_stream_tail(s));
     if (closed)
         ds_reply_add(r, "Stream-Closed", "true");
+    if (n->given) {
+        add_number(r, "Producer-Epoch", n->producer.epoch);
+        add_number(r, "Producer-Seq", n->producer.seq);
+    }
 }
 
-static void append(struct ds_api *api, const struct ds_call *call, bool close, struct ds_reply *r)
+/* A success as well. Where the batch ended is not known any more; where the stream does, is told to
+ * who asks for its end. */
+static void duplicate(struct ds_reply *r, const struct ds_stream *s, bool mere_close,
+                      const struct ds_producer *p)
+{
+    begin(r, 204);
+    if (s->closed || mere_close)
+        add_offset(r, ds_stream_tail(s));
+    if (s->closed)
+        ds_reply_add(r, "Stream-Closed", "true");
+    add_number(r, "Producer-Epoch", p->epoch);
+    add_number(r, "Producer-Seq", p->known);
+}
+
+/* What is answered to a producer's batch that is not stored. */
+static void refused(struct ds_reply *r, enum ds_stored rc, const struct ds_stream *s,
+                    const struct ds_producer *p)
+{
+    if (rc == DS_STORED_FENCED) {
+        ds_reply_error(r, 403, "Stale producer epoch");
+        add_number(r, "Producer-Epoch", p->known);
+    } else if (rc == DS_STORED_EPOCH) {
+        ds_reply_error(r, 400, "New epoch must start with sequence 0");
+    } else if (rc == DS_STORED_GAP) {
+        ds_reply_error(r, 409, "Producer sequence gap");
+        add_number(r, "Producer-Expected-Seq", p->known);
+        add_number(r, "Producer-Received-Seq", p->seq);
+    } else {
+        stored_badly(r, rc, s);
+    }
+}
+
+static void append(struct ds_api *api, const struct ds_call *call, bool close, struct numbers *n,
+                   struct ds_reply *r)
 {
     struct ds_append a = {.type = header(call, "Content-Type"),
                           .seq = header(call, "Stream-Seq"),
                           .body = call->body,
                           .body_len = call->body_len,
-                          .close = close};
+                          .close = close,
+                          .producer = n->given ? &n->producer : NULL};
     if (!a.type || !*a.type) {
         ds_reply_error(r, 400, "Content-Type header is required");
         return;
@@ -276,36 +353,46 @@ static void append(struct ds_api *api, const struct ds_call *call, bool close, s
     }
     enum ds_stored rc = ds_store_append(api->store, s, &a, call->now);
     if (rc == DS_STORED_OK)
-        appended(s, close, r);
+        appended(r, n->given ? 200 : 204, s, close, n);
+    else if (rc == DS_STORED_DUPLICATE)
+        duplicate(r, s, false, &n->producer);
     else
-        stored_badly(r, rc, s);
+        refused(r, rc, s, &n->producer);
+    if (rc == DS_STORED_OK || rc == DS_STORED_DUPLICATE)
+        ds_stream_touch(s, call->now);
 }
 
-static void post(struct ds_api *api, const struct ds_call *call, struct ds_reply *r)
+static void close_stream(struct ds_api *api, const struct ds_call *call, struct numbers *n,
+                         struct ds_reply *r)
 {
-    bool close = is_true(call, "Stream-Closed");
-    if (header(call, "Producer-Id") || header(call, "Producer-Epoch") ||
-        header(call, "Producer-Seq")) {
-        /* To leave them unheeded would store a repeated batch twice. */
-        ds_reply_error(r, 501, "This server has no producers");
-        return;
-    }
-    if (call->body_len > 0) {
-        append(api, call, close, r);
-        return;
-    }
-    if (!close) {
-        ds_reply_error(r, 400, "Empty body");
-        return;
-    }
     struct ds_stream *s = find(api, call);
     if (!s) {
         not_found(r);
         return;
     }
-    ds_stream_touch(s, call->now);
-    ds_store_close(api->store, s);
-    appended(s, true, r);
+    enum ds_stored rc = ds_store_close(api->store, s, n->given ? &n->producer : NULL, call->now);
+    if (rc == DS_STORED_OK)
+        appended(r, 204, s, true, n);
+    else if (rc == DS_STORED_DUPLICATE)
+        duplicate(r, s, true, &n->producer);
+    else
+        refused(r, rc, s, &n->producer);
+    if (rc == DS_STORED_OK || rc == DS_STORED_DUPLICATE)
+        ds_stream_touch(s, call->now);
+}
+
+static void post(struct ds_api *api, const struct ds_call *call, struct ds_reply *r)
+{
+    bool close = is_true(call, "Stream-Closed");
+    struct numbers n;
+    if (!take_producer(call, &n, r))
+        return;
+    if (call->body_len > 0)
+        append(api, call, close, &n, r);
+    else if (close)
+        close_stream(api, call, &n, r);
+    else
+        ds_reply_error(r, 400, "Empty body");
 }
 
 static void remove_stream(struct ds_api *api, const struct ds_call *call, struct ds_reply *r)

@@ -11,6 +11,7 @@
 #include "base/http.h"
 #include "base/limits.h"
 #include "decode/jsoncut.h"
+#include "devserver/producers.h"
 
 #define TYPE_MAX 256 /* bytes of a media type that are compared */
 
@@ -25,17 +26,9 @@ struct ds_store {
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-static size_t hash(const char *path)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-    for (; *path; path++)
-        h = (h ^ (unsigned char)*path) * UINT64_C(0x100000001b3);
-    return (size_t)(h ^ h >> 32);
-}
-
 static struct ds_stream **slot(const struct ds_store *st, const char *path)
 {
-    struct ds_stream **p = &st->slots[hash(path) & (st->nslots - 1)];
+    struct ds_stream **p = &st->slots[ds_text_hash(path) & (st->nslots - 1)];
     while (*p && strcmp((*p)->path, path) != 0)
         p = &(*p)->next;
     return p;
@@ -109,16 +102,18 @@ void ds_stream_release(struct ds_stream *s)
     ds_free(s->type);
     ds_free(s->expires);
     ds_free(s->seq);
+    ds_producers_free(s->producers);
+    ds_writer_free(s->closer);
     ds_items_free(&s->data);
     ds_free(s);
 }
 
-/* What counts against the store's bound: the data, the index of messages and what every stream
- * takes. */
+/* What counts against the store's bound: the data, the index of messages, the producers and what
+ * every stream takes. */
 static size_t weight(const struct ds_stream *s)
 {
     return s->data.bytes.len + s->data.count * sizeof *s->data.ends + sizeof *s + strlen(s->path) +
-           strlen(s->type);
+           strlen(s->type) + ds_producers_size(s->producers) + ds_writer_size(s->closer);
 }
 
 int64_t ds_stream_expiry(const struct ds_stream *s)
@@ -324,12 +319,16 @@ struct ds_stream *ds_store_find(struct ds_store *st, const char *path, int64_t n
     return NULL;
 }
 
-/* Streams that nobody asks for again after their time go when room is looked for. */
+/* Streams that nobody asks for again after their time go when room is looked for, and producers
+ * that nobody has heard of for long. */
 static void sweep(struct ds_store *st, int64_t now)
 {
     for (size_t i = 0; i < st->nslots; i++) {
         for (struct ds_stream *s = st->slots[i], *next; s; s = next) {
             next = s->next;
+            size_t before = weight(s);
+            ds_producers_expire(s->producers, now);
+            st->used += weight(s) - before;
             if (ds_stream_expired(s, now))
                 ds_store_delete(st, s);
         }
@@ -370,25 +369,69 @@ enum ds_stored ds_store_create(struct ds_store *st, const struct ds_stream_spec 
 
 /* --- appending -------------------------------------------------------------------------------- */
 
-static enum ds_stored may_append(const struct ds_stream *s, const struct ds_append *a)
+/* Of a closed stream, only the request that closed it is a success. */
+static enum ds_stored is_closed(const struct ds_stream *s, struct ds_producer *p)
 {
-    if (s->closed)
+    if (!p || !s->closer || !ds_writer_is(s->closer, p))
         return DS_STORED_CLOSED;
-    if (!same_type(s->type, a->type))
-        return DS_STORED_TYPE;
-    return a->seq && s->seq && strcmp(a->seq, s->seq) <= 0 ? DS_STORED_SEQ : DS_STORED_OK;
+    p->known = p->seq;
+    return DS_STORED_DUPLICATE;
 }
 
-enum ds_stored ds_store_append(struct ds_store *st, struct ds_stream *s, const struct ds_append *a,
-                               int64_t now)
+/* What a producer's batch leaves behind is made before it is stored, so that the end cannot fail.
+ */
+static enum ds_stored prepare(struct ds_store *st, struct ds_stream *s, struct ds_producer *p,
+                              int64_t now, struct ds_writer **w)
 {
-    enum ds_stored rc = may_append(s, a);
+    size_t cost;
+    if (!s->producers)
+        s->producers = ds_producers_new();
+    if (!s->producers)
+        return DS_STORED_NOMEM;
+    enum ds_stored rc = ds_producers_judge(s->producers, p, now);
     if (rc != DS_STORED_OK)
         return rc;
+    *w = ds_producers_prepare(s->producers, p->id, &cost);
+    if (!*w)
+        return DS_STORED_NOMEM;
+    if (cost > room(st))
+        sweep(st, now);
+    return cost > room(st) ? DS_STORED_FULL : DS_STORED_OK;
+}
+
+/* No batch of a closed stream is judged any more but the one that closed it. */
+static void closes(struct ds_stream *s, struct ds_writer *w)
+{
+    s->closed = true;
+    s->closer = w ? ds_producers_take(s->producers, w) : NULL;
+    ds_producers_free(s->producers);
+    s->producers = NULL;
+}
+
+static void finish(struct ds_stream *s, struct ds_writer *w, const struct ds_producer *p,
+                   bool close, int64_t now)
+{
+    if (w)
+        ds_producers_commit(s->producers, w, p, now);
+    if (close)
+        closes(s, w);
+    s->touched = now;
+}
+
+/* A producer's batch that was stored before is one whatever else is said with it. */
+static enum ds_stored append(struct ds_store *st, struct ds_stream *s, const struct ds_append *a,
+                             int64_t now, struct ds_writer **w)
+{
+    if (!same_type(s->type, a->type))
+        return DS_STORED_TYPE;
+    enum ds_stored rc = a->producer ? prepare(st, s, a->producer, now, w) : DS_STORED_OK;
+    if (rc != DS_STORED_OK)
+        return rc;
+    if (a->seq && s->seq && strcmp(a->seq, s->seq) <= 0)
+        return DS_STORED_SEQ;
     char *seq = ds_strdup(a->seq);
     if (a->seq && !seq)
         return DS_STORED_NOMEM;
-    size_t before = weight(s);
     if (a->body_len > room(st))
         sweep(st, now);
     rc = put(st, s, a->body, a->body_len);
@@ -396,23 +439,49 @@ enum ds_stored ds_store_append(struct ds_store *st, struct ds_stream *s, const s
         ds_free(seq);
         return rc;
     }
-    st->used += weight(s) - before;
     if (seq) {
         ds_free(s->seq);
         s->seq = seq;
     }
-    s->touched = now;
-    s->closed = a->close;
-    st->changed(st->ctx, s);
     return DS_STORED_OK;
 }
 
-void ds_store_close(struct ds_store *st, struct ds_stream *s)
+enum ds_stored ds_store_append(struct ds_store *st, struct ds_stream *s, const struct ds_append *a,
+                               int64_t now)
 {
+    struct ds_writer *w = NULL;
     if (s->closed)
-        return;
-    s->closed = true;
-    st->changed(st->ctx, s);
+        return is_closed(s, a->producer);
+    size_t before = weight(s);
+    ds_producers_expire(s->producers, now); /* so that a sweep meanwhile does not */
+    enum ds_stored rc = append(st, s, a, now, &w);
+    if (rc == DS_STORED_OK)
+        finish(s, w, a->producer, a->close, now);
+    else
+        ds_producers_drop(w);
+    st->used += weight(s) - before;
+    if (rc == DS_STORED_OK)
+        st->changed(st->ctx, s);
+    return rc;
+}
+
+enum ds_stored ds_store_close(struct ds_store *st, struct ds_stream *s, struct ds_producer *p,
+                              int64_t now)
+{
+    struct ds_writer *w = NULL;
+    if (s->closed)
+        return p ? is_closed(s, p) : DS_STORED_OK;
+    size_t before = weight(s);
+    ds_producers_expire(s->producers, now);
+    enum ds_stored rc = p ? prepare(st, s, p, now, &w) : DS_STORED_OK;
+    if (rc == DS_STORED_OK)
+        finish(s, w, p, true, now);
+    else
+        ds_producers_drop(w);
+    st->used += weight(s) - before;
+    if (rc == DS_STORED_OK)
+        st->changed(st->ctx, s);
+    return rc;
 }
 
 /* --- offsets ---------------------------------------------------------------------------------- */

@@ -25,8 +25,10 @@ struct ds_stream {
     uint64_t ttl;  /* seconds without access */
     char *expires; /* as it was given; NULL: never */
     int64_t expires_at;
-    int64_t touched; /* last access, for the TTL */
-    char *seq;       /* the last Stream-Seq; NULL: none */
+    int64_t touched;                /* last access, for the TTL */
+    char *seq;                      /* the last Stream-Seq; NULL: none */
+    struct ds_producers *producers; /* while it is open; NULL: none yet */
+    struct ds_writer *closer;       /* the producer's batch that closed it, or NULL */
     unsigned refs;
     struct ds_stream *next;
 };
@@ -47,10 +49,14 @@ enum ds_stored {
     DS_STORED_EXISTS,  /* creating: it is there, the same */
     DS_STORED_DIFFERS, /* creating: it is there, another one */
     DS_STORED_CLOSED,
-    DS_STORED_TYPE,  /* the content type is not the stream's */
-    DS_STORED_SEQ,   /* Stream-Seq does not grow */
-    DS_STORED_JSON,  /* not JSON, or nested too deeply */
-    DS_STORED_EMPTY, /* an array without elements */
+    DS_STORED_TYPE,      /* the content type is not the stream's */
+    DS_STORED_DUPLICATE, /* the producer's batch was stored before */
+    DS_STORED_FENCED,    /* the producer's epoch is over */
+    DS_STORED_EPOCH,     /* a new epoch that does not begin at 0 */
+    DS_STORED_GAP,       /* batches before this one are missing */
+    DS_STORED_SEQ,       /* Stream-Seq does not grow */
+    DS_STORED_JSON,      /* not JSON, or nested too deeply */
+    DS_STORED_EMPTY,     /* an array without elements */
     DS_STORED_FULL,
     DS_STORED_NOMEM
 };
@@ -71,17 +77,29 @@ enum ds_stored ds_store_create(struct ds_store *st, const struct ds_stream_spec 
                                struct ds_stream **out);
 void ds_store_delete(struct ds_store *st, struct ds_stream *s);
 
+/* A batch as its producer numbers it. */
+struct ds_producer {
+    const char *id;
+    uint64_t epoch, seq;
+    /* Set by an answer. FENCED: the epoch that holds. GAP: the number that is due. DUPLICATE: the
+     * last one that was stored. */
+    uint64_t known;
+};
+
 struct ds_append {
     const char *type; /* the request's content type */
     const char *seq;  /* Stream-Seq, or NULL */
     const char *body;
     size_t body_len;
     bool close;
+    struct ds_producer *producer; /* NULL: none */
 };
-/* All or nothing. */
+/* All or nothing: the producer's state changes with the data only. */
 enum ds_stored ds_store_append(struct ds_store *st, struct ds_stream *s, const struct ds_append *a,
                                int64_t now);
-void ds_store_close(struct ds_store *st, struct ds_stream *s);
+/* Without a producer (NULL) it can be repeated. */
+enum ds_stored ds_store_close(struct ds_store *st, struct ds_stream *s, struct ds_producer *p,
+                              int64_t now);
 
 /* Keeps the stream's memory for who answers from it, whatever happens to it in the store. */
 struct ds_stream *ds_stream_hold(struct ds_stream *s);

@@ -265,7 +265,7 @@ static void round_trip(const char *type, const char *p, size_t n, size_t page, s
     bool text = strcmp(type, "text/plain") == 0;
     ds_buf_init(&want, 3 * n + 1);
     ds_buf_init(&got, 3 * n + 1);
-    ds_store_close(f->store, f->s);
+    ds_store_close(f->store, f->s, NULL, WALL);
     cr_assert_eq(take(f, piece, 0), DS_FEED_END);
     read_back(f, text ? DS_SSE_TEXT : DS_SSE_BASE64, &got);
     if (text)
@@ -320,7 +320,7 @@ Test(devserver_feed, large_json_messages_arrive_as_they_are)
         struct fixture *f = begin("application/json", body, n, page);
         struct ds_buf got;
         ds_buf_init(&got, sizeof body);
-        ds_store_close(f->store, f->s);
+        ds_store_close(f->store, f->s, NULL, WALL);
         cr_assert_eq(take(f, 5000, 0), DS_FEED_END);
         read_back(f, DS_SSE_JSON, &got);
         cr_assert_eq(got.len, n - 1);

@@ -234,8 +234,8 @@ Test(devserver_store, closing_keeps_the_data_and_can_be_repeated)
     struct ds_store *st = new_store();
     struct ds_stream *s = make(st, "/s", "text/plain");
     add(st, s, "abc", 3);
-    ds_store_close(st, s);
-    ds_store_close(st, s);
+    ds_store_close(st, s, NULL, NOW);
+    ds_store_close(st, s, NULL, NOW);
     cr_expect(s->closed);
     cr_expect_eq(changes, 2);
     check_data(s, "abc");
