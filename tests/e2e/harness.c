@@ -36,8 +36,10 @@ enum e2e_server e2e_kind(void)
 
 bool e2e_sanitized(void)
 {
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__)
     return true;
+#elif defined(__has_feature)
+    return __has_feature(address_sanitizer); /* clang's way to tell */
 #else
     return false;
 #endif
