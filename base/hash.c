@@ -78,3 +78,8 @@ uint32_t ds_crc32(const void *p, size_t n)
 {
     return (uint32_t)crc32_z(0, p, n);
 }
+
+uint32_t ds_crc32_more(uint32_t crc, const void *p, size_t n)
+{
+    return n > 0 ? (uint32_t)crc32_z(crc, p, n) : crc;
+}

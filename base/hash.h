@@ -27,5 +27,7 @@ void ds_hash_hex(const struct ds_hash *h, char out[DS_HASH_HEX]);
 void ds_hash_of(const void *p, size_t n, char out[DS_HASH_HEX]);
 
 uint32_t ds_crc32(const void *p, size_t n);
+/* Of what `crc` is of, followed by `p`. */
+uint32_t ds_crc32_more(uint32_t crc, const void *p, size_t n);
 
 #endif

@@ -27,7 +27,7 @@ static int flags_of(enum ds_open how)
     case DS_OPEN_TEMPORARY:
         break;
     }
-    return O_WRONLY | O_NOFOLLOW | O_CREAT | O_TRUNC;
+    return O_RDWR | O_NOFOLLOW | O_CREAT | O_TRUNC;
 }
 
 static int sys_open(void *ctx, int dir, const char *name, enum ds_open how)

@@ -28,7 +28,7 @@ enum ds_open {
     DS_OPEN_UPDATE,   /* what is there, for reading and writing */
     DS_OPEN_CREATE,   /* new, for reading and writing; fails where the name is taken */
     DS_OPEN_LOCK,     /* made if it is not there; contents stay */
-    DS_OPEN_TEMPORARY /* made or emptied, for writing */
+    DS_OPEN_TEMPORARY /* made or emptied, for reading and writing */
 };
 enum ds_lock { DS_LOCK_SHARED, DS_LOCK_EXCLUSIVE };
 
