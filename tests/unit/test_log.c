@@ -48,7 +48,7 @@ static enum dstream_code add(struct ds_log *l, const char *text)
     return ds_log_add(l, parts, 2, NULL, &err);
 }
 
-static enum dstream_code sync(struct ds_log *l)
+static enum dstream_code make_durable(struct ds_log *l)
 {
     struct dstream_error err = {0};
     return ds_log_sync(l, &err);
@@ -66,7 +66,7 @@ static void make(struct sim_fs *fs, const char *const *records, size_t n)
     cr_assert_eq(ds_log_replace(l, &err), DSTREAM_OK);
     for (size_t i = 0; i < n; i++) {
         cr_assert_eq(add(l, records[i]), DSTREAM_OK);
-        cr_assert_eq(sync(l), DSTREAM_OK);
+        cr_assert_eq(make_durable(l), DSTREAM_OK);
     }
     ds_log_free(l);
 }
@@ -82,7 +82,7 @@ Test(log, keeps_what_was_added)
     cr_assert_eq(open_log(fs, &l, &got), DSTREAM_OK);
     cr_assert_str_eq(got.text, "one\ntwo\nthree\n");
     cr_assert_eq(add(l, "four"), DSTREAM_OK);
-    cr_assert_eq(sync(l), DSTREAM_OK);
+    cr_assert_eq(make_durable(l), DSTREAM_OK);
     ds_log_free(l);
     cr_assert_eq(open_log(fs, &l, &got), DSTREAM_OK);
     cr_assert_str_eq(got.text, "one\ntwo\nthree\nfour\n");
@@ -207,7 +207,7 @@ static void script(struct sim_fs *fs, struct run *r)
     }
     if (ok) {
         strcpy(r->written, "a\nb\nc\n");
-        ok = sync(l) == DSTREAM_OK;
+        ok = make_durable(l) == DSTREAM_OK;
     }
     if (ok) {
         strcpy(r->durable, r->written);
