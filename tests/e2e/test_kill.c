@@ -249,7 +249,7 @@ static struct e2e_process *follow(const struct written *w, uint64_t *state)
 
 static void killed_while_written(const char *type, uint64_t seed, unsigned long kills)
 {
-    uint64_t state = seed * 2 + 1;
+    uint64_t state = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15);
     const char *what = e2e_printf("%s, DSTREAM_SEED=%llu", type, (unsigned long long)seed);
     fprintf(stderr, "%s\n", what); /* first, as a crash of the test would not say it */
     struct written w = written_begin(e2e_url(e2e_printf("s%llu", (unsigned long long)seed)), type);
