@@ -3,7 +3,8 @@
 set -euo pipefail
 export LC_ALL=C.UTF-8
 # What is started here talks to this machine alone, and not by way of a proxy.
-export no_proxy="${no_proxy:+$no_proxy,}127.0.0.1" NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1"
+export no_proxy="${no_proxy:+$no_proxy,}127.0.0.1,localhost"
+export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost"
 unset DSTREAM_URL STREAM_URL STREAM_AUTH
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
