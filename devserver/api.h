@@ -21,7 +21,8 @@ struct ds_api {
 struct ds_call {
     const char *method;
     const struct ds_target *target;
-    const char *(*header)(void *ctx, const char *name); /* NULL where it is missing */
+    /* NULL where it is missing; a text lives as long as the call. */
+    const char *(*header)(void *ctx, const char *name);
     void *ctx;
     const char *base; /* "http://HOST:PORT", for the Location of what is created */
     const char *body;

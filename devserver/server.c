@@ -17,6 +17,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "devserver/api.h"
+#include "devserver/fields.h"
 #include "devserver/listen.h"
 #include "devserver/sse.h"
 
@@ -274,19 +275,33 @@ static enum MHD_Result send_error(struct request *q, int status, const char *tex
     return send_reply(q);
 }
 
-static const char *get_header(void *ctx, const char *name)
+struct taking {
+    struct ds_fields fields;
+    bool failed;
+};
+
+static enum MHD_Result take_field(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                  const char *value)
 {
-    struct request *q = ctx;
-    return MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, name);
+    struct taking *t = ctx;
+    (void)kind;
+    t->failed = !ds_fields_add(&t->fields, name, value ? value : "");
+    return t->failed ? MHD_NO : MHD_YES;
 }
 
-static enum MHD_Result answer(struct request *q, const char *method)
+static const char *get_field(void *ctx, const char *name)
+{
+    const struct ds_fields *f = ctx;
+    return ds_fields_get(f, name);
+}
+
+static void make_reply(struct request *q, const char *method, struct ds_fields *fields)
 {
     struct ds_server *s = q->server;
     struct ds_call call = {.method = method,
                            .target = &q->target,
-                           .header = get_header,
-                           .ctx = q,
+                           .header = get_field,
+                           .ctx = fields,
                            .base = s->place.url,
                            .body = q->body.data,
                            .body_len = q->body.len,
@@ -296,12 +311,23 @@ static enum MHD_Result answer(struct request *q, const char *method)
     else
         ds_api_answer(&s->api, &call, &q->reply);
     q->has_reply = true;
+}
+
+static enum MHD_Result answer(struct request *q, const char *method)
+{
+    struct taking t = {0};
+    MHD_get_connection_values(q->connection, MHD_HEADER_KIND, take_field, &t);
+    if (!t.failed)
+        make_reply(q, method, &t.fields);
+    ds_fields_free(&t.fields);
+    if (t.failed)
+        return MHD_NO;
     if (q->reply.kind != DS_REPLY_WAIT)
         return send_reply(q);
     if (gone(q))
         return MHD_NO;
     q->waited = true;
-    suspend(q, q->reply.stream, now_ms() + s->poll_time);
+    suspend(q, q->reply.stream, now_ms() + q->server->poll_time);
     return MHD_YES;
 }
 
@@ -331,7 +357,8 @@ static void *on_uri(void *ctx, const char *uri, struct MHD_Connection *connectio
 /* Whether the request announces a body over the bound. */
 static bool announces_too_much(struct request *q)
 {
-    const char *length = get_header(q, "Content-Length");
+    const char *length =
+        MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "Content-Length");
     uint64_t n;
     return length && (!ds_parse_u64(length, UINT64_MAX, &n) || n > BODY_MAX);
 }
