@@ -81,6 +81,11 @@ static void not_found(struct ds_reply *r)
     ds_reply_error(r, 404, "Stream not found");
 }
 
+static void is_gone(struct ds_reply *r)
+{
+    ds_reply_error(r, 410, "Stream is gone");
+}
+
 /* Where in a stream the answer ends, and what that means. */
 static void add_position(struct ds_reply *r, const struct ds_stream *s, size_t pos)
 {
@@ -98,6 +103,27 @@ static void stored_badly(struct ds_reply *r, enum ds_stored rc, const struct ds_
     switch (rc) {
     case DS_STORED_DIFFERS:
         ds_reply_error(r, 409, "Stream already exists with different configuration");
+        break;
+    case DS_STORED_TAKEN:
+        ds_reply_error(r, 409, "Stream was deleted, but forks still need it");
+        break;
+    case DS_STORED_SOURCE:
+        ds_reply_error(r, 404, "Source stream not found");
+        break;
+    case DS_STORED_DELETED:
+        ds_reply_error(r, 409, "Source stream was deleted, but other forks still need it");
+        break;
+    case DS_STORED_SOURCE_TYPE:
+        ds_reply_error(r, 409, "Content-type mismatch with the source stream");
+        break;
+    case DS_STORED_FORK_AT:
+        ds_reply_error(r, 400, "Fork offset beyond the source stream's length");
+        break;
+    case DS_STORED_FORK_SUB:
+        ds_reply_error(r, 400, "Invalid Stream-Fork-Sub-Offset: beyond the append that it is in");
+        break;
+    case DS_STORED_DEEP:
+        ds_reply_error(r, 400, "Too many forks of forks");
         break;
     case DS_STORED_CLOSED:
         ds_reply_error(r, 409, "Stream is closed");
@@ -216,27 +242,56 @@ static void created(const struct ds_call *call, const struct ds_stream *s, bool 
     ds_buf_free(&location);
 }
 
+/* What a fork continues. False: an error was answered. `source` is to be freed. */
+static bool take_fork(const struct ds_call *call, struct ds_stream_spec *spec,
+                      struct ds_target *source, struct ds_reply *r)
+{
+    const char *of = header(call, "Stream-Forked-From"), *at = header(call, "Stream-Fork-Offset"),
+               *sub = header(call, "Stream-Fork-Sub-Offset");
+    bool fork = of && *of;
+    uint64_t pos;
+    spec->fork_at = at && *at ? at : NULL;
+    if (spec->fork_at && !ds_offset_parse(at, &pos))
+        ds_reply_error(r, 400, "Invalid Stream-Fork-Offset format");
+    else if (sub && !fork)
+        ds_reply_error(r, 400, "Stream-Fork-Sub-Offset requires Stream-Forked-From");
+    else if (sub && !ttl_ok(sub, &spec->fork_sub))
+        ds_reply_error(r, 400, "Invalid Stream-Fork-Sub-Offset format");
+    else if (fork && (*of != '/' || ds_target_parse(source, of) != DSTREAM_OK))
+        ds_reply_error(r, 404, "Source stream not found");
+    else {
+        spec->fork_of = fork ? source->path : NULL;
+        return true;
+    }
+    return false;
+}
+
+/* NULL: none was given that could be one. */
+static const char *given_type(const struct ds_call *call)
+{
+    const char *type = header(call, "Content-Type");
+    return type && type_ok(type) ? type : NULL;
+}
+
 static void create(struct ds_api *api, const struct ds_call *call, struct ds_reply *r)
 {
     struct ds_stream_spec spec = {.path = call->target->path,
-                                  .type = header(call, "Content-Type"),
+                                  .type = given_type(call),
                                   .closed = is_true(call, "Stream-Closed"),
                                   .body = call->body,
                                   .body_len = call->body_len};
+    struct ds_target source = {0};
     struct ds_stream *s;
-    if (header(call, "Stream-Forked-From") || header(call, "Stream-Fork-Sub-Offset")) {
-        ds_reply_error(r, 501, "This server has no forks");
-        return;
-    }
-    if (!spec.type || !type_ok(spec.type))
-        spec.type = "application/octet-stream";
-    if (strlen(spec.type) > DS_TYPE_MAX) {
+    if (spec.type && strlen(spec.type) > DS_TYPE_MAX) {
         ds_reply_error(r, 400, "Content-Type is too long");
         return;
     }
-    if (!take_lifetime(call, &spec, r))
+    if (!take_lifetime(call, &spec, r) || !take_fork(call, &spec, &source, r)) {
+        ds_target_free(&source);
         return;
+    }
     enum ds_stored rc = ds_store_create(api->store, &spec, call->now, &s);
+    ds_target_free(&source);
     if (rc == DS_STORED_OK || rc == DS_STORED_EXISTS)
         created(call, s, rc == DS_STORED_OK, r);
     else
@@ -245,9 +300,17 @@ static void create(struct ds_api *api, const struct ds_call *call, struct ds_rep
 
 /* --- appending, closing, deleting ------------------------------------------------------------- */
 
-static struct ds_stream *find(struct ds_api *api, const struct ds_call *call)
+/* The stream that is asked for; NULL: an error was answered. */
+static struct ds_stream *find(struct ds_api *api, const struct ds_call *call, struct ds_reply *r)
 {
-    return ds_store_find(api->store, call->target->path, call->now);
+    struct ds_stream *s = ds_store_find(api->store, call->target->path, call->now);
+    if (s && !s->deleted)
+        return s;
+    if (s)
+        is_gone(r);
+    else
+        not_found(r);
+    return NULL;
 }
 
 /* What a request says of its producer. */
@@ -346,11 +409,9 @@ static void append(struct ds_api *api, const struct ds_call *call, bool close, s
         ds_reply_error(r, 400, "Content-Type header is required");
         return;
     }
-    struct ds_stream *s = find(api, call);
-    if (!s) {
-        not_found(r);
+    struct ds_stream *s = find(api, call, r);
+    if (!s)
         return;
-    }
     enum ds_stored rc = ds_store_append(api->store, s, &a, call->now);
     if (rc == DS_STORED_OK)
         appended(r, n->given ? 200 : 204, s, close, n);
@@ -365,11 +426,9 @@ static void append(struct ds_api *api, const struct ds_call *call, bool close, s
 static void close_stream(struct ds_api *api, const struct ds_call *call, struct numbers *n,
                          struct ds_reply *r)
 {
-    struct ds_stream *s = find(api, call);
-    if (!s) {
-        not_found(r);
+    struct ds_stream *s = find(api, call, r);
+    if (!s)
         return;
-    }
     enum ds_stored rc = ds_store_close(api->store, s, n->given ? &n->producer : NULL, call->now);
     if (rc == DS_STORED_OK)
         appended(r, 204, s, true, n);
@@ -397,11 +456,9 @@ static void post(struct ds_api *api, const struct ds_call *call, struct ds_reply
 
 static void remove_stream(struct ds_api *api, const struct ds_call *call, struct ds_reply *r)
 {
-    struct ds_stream *s = find(api, call);
-    if (!s) {
-        not_found(r);
+    struct ds_stream *s = find(api, call, r);
+    if (!s)
         return;
-    }
     ds_store_delete(api->store, s);
     begin(r, 204);
 }
@@ -439,12 +496,10 @@ static bool tag_matches(const char *list, const char *tag)
 
 static void head(struct ds_api *api, const struct ds_call *call, struct ds_reply *r)
 {
-    struct ds_stream *s = find(api, call);
+    struct ds_stream *s = find(api, call, r);
     char etag[128];
-    if (!s) {
-        not_found(r);
+    if (!s)
         return;
-    }
     begin(r, 200);
     add_offset(r, ds_stream_tail(s));
     ds_reply_add(r, "Content-Type", s->type);
@@ -551,12 +606,10 @@ static const char *offset_error(const struct ds_target *t, uint64_t *pos)
 static void get(struct ds_api *api, const struct ds_call *call, struct ds_reply *r)
 {
     const struct ds_target *t = call->target;
-    struct ds_stream *s = find(api, call);
+    struct ds_stream *s = find(api, call, r);
     uint64_t named;
-    if (!s) {
-        not_found(r);
+    if (!s)
         return;
-    }
     const char *wrong = offset_error(t, &named);
     if (wrong) {
         ds_reply_error(r, 400, wrong);
@@ -583,7 +636,9 @@ void ds_api_resume(struct ds_api *api, const struct ds_call *call, struct ds_rep
     struct ds_stream *s = r->stream;
     size_t pos = r->start;
     r->stream = NULL;
-    if (s->gone || ds_stream_expired(s, call->now)) {
+    if (s->deleted) {
+        is_gone(r);
+    } else if (s->gone || ds_stream_expired(s, call->now)) {
         not_found(r);
     } else {
         ds_stream_touch(s, call->now);

@@ -167,8 +167,7 @@ static ssize_t read_page(void *ctx, uint64_t at, char *to, size_t size)
     size_t end = a->end - (json && a->end > a->start);
     size_t take = end > pos ? end - pos : 0;
     take = take > size - n ? size - n : take;
-    if (take > 0)
-        memcpy(to + n, a->stream->data.bytes.data + pos, take);
+    ds_stream_copy(a->stream, pos, take, to + n);
     n += take;
     if (json && n < size && pos + take >= end)
         to[n++] = ']';

@@ -63,9 +63,14 @@ static size_t event_end(const struct ds_feed *f)
     const struct ds_stream *s = f->stream;
     /* At least one character fits into an event. */
     size_t end = ds_stream_page(s, f->pos, f->page < 4 && !s->json && !f->base64 ? 4 : f->page);
-    if (s->json || f->base64)
+    size_t tail = ds_stream_tail(s);
+    if (s->json || f->base64 || end == tail)
         return end;
-    return f->pos + whole_text(s->data.bytes.data + f->pos, end - f->pos, ds_stream_tail(s) - end);
+    /* A character is no longer than this. */
+    char last[5];
+    size_t n = end - f->pos < 4 ? end - f->pos : 4;
+    ds_stream_copy(s, end - n, n + 1, last);
+    return end - n + whole_text(last, n, tail - end);
 }
 
 /* --- printing --------------------------------------------------------------------------------- */
@@ -114,9 +119,10 @@ static enum dstream_code begin_event(struct ds_feed *f)
 /* The next slice of the event under way, and its end behind the last one. */
 static enum dstream_code print_slice(struct ds_feed *f)
 {
-    const char *p = f->stream->data.bytes.data + f->pos;
+    char p[SLICE + 1]; /* what is told of the byte behind a slice is where to cut it */
     size_t left = f->event_end - f->pos, n = left > SLICE ? SLICE : left;
     enum dstream_code rc;
+    ds_stream_copy(f->stream, f->pos, n + (n < left), p);
     if (f->base64) {
         rc = ds_base64_encode(&f->out, p, n);
     } else {
@@ -157,8 +163,8 @@ static enum dstream_code print_control(struct ds_feed *f, int64_t now, int64_t w
 /* A connection whose time is up has said at least where it stands. */
 static bool over(const struct ds_feed *f, int64_t now, int64_t wall)
 {
-    return f->told_end || f->stream->gone || ds_stream_expired(f->stream, wall) ||
-           (f->told && now >= f->ends_at);
+    return f->told_end || f->stream->gone || f->stream->deleted ||
+           ds_stream_expired(f->stream, wall) || (f->told && now >= f->ends_at);
 }
 
 /* Prints what comes next. BYTES: there is something, or it was not for this time. */

@@ -94,26 +94,32 @@ struct ds_stream *ds_stream_hold(struct ds_stream *s)
     return s;
 }
 
+/* A fork holds its source. */
 void ds_stream_release(struct ds_stream *s)
 {
-    if (!s || --s->refs > 0)
-        return;
-    ds_free(s->path);
-    ds_free(s->type);
-    ds_free(s->expires);
-    ds_free(s->seq);
-    ds_producers_free(s->producers);
-    ds_writer_free(s->closer);
-    ds_items_free(&s->data);
-    ds_free(s);
+    while (s && --s->refs == 0) {
+        struct ds_stream *source = s->source;
+        ds_free(s->path);
+        ds_free(s->type);
+        ds_free(s->expires);
+        ds_free(s->seq);
+        ds_free(s->fork_of);
+        ds_producers_free(s->producers);
+        ds_writer_free(s->closer);
+        ds_items_free(&s->data);
+        ds_buf_free(&s->appends);
+        ds_free(s);
+        s = source;
+    }
 }
 
-/* What counts against the store's bound: the data, the index of messages, the producers and what
- * every stream takes. */
+/* What counts against the store's bound: the data, the indices of messages and of appends, the
+ * producers and what every stream takes. */
 static size_t weight(const struct ds_stream *s)
 {
-    return s->data.bytes.len + s->data.count * sizeof *s->data.ends + sizeof *s + strlen(s->path) +
-           strlen(s->type) + ds_producers_size(s->producers) + ds_writer_size(s->closer);
+    return s->data.bytes.len + s->data.count * sizeof *s->data.ends + s->appends.len + sizeof *s +
+           strlen(s->path) + strlen(s->type) + (s->fork_of ? strlen(s->fork_of) : 0) +
+           ds_producers_size(s->producers) + ds_writer_size(s->closer);
 }
 
 int64_t ds_stream_expiry(const struct ds_stream *s)
@@ -135,18 +141,52 @@ bool ds_stream_expired(const struct ds_stream *s, int64_t now)
     return now >= ds_stream_expiry(s);
 }
 
+/* --- positions -------------------------------------------------------------------------------- */
+
 size_t ds_stream_tail(const struct ds_stream *s)
 {
-    return s->data.bytes.len;
+    return s->from + s->data.bytes.len;
 }
 
-/* The number of the first message that ends behind `pos`. */
-static size_t message_behind(const struct ds_stream *s, size_t pos)
+/* The stream among `s` and its sources that has the byte at `pos`. */
+static const struct ds_stream *owner(const struct ds_stream *s, size_t pos)
 {
-    size_t lo = 0, hi = s->data.count;
+    while (pos < s->from)
+        s = s->source;
+    return s;
+}
+
+const char *ds_stream_bytes(const struct ds_stream *s, size_t pos, size_t *n)
+{
+    size_t end = ds_stream_tail(s);
+    while (pos < s->from) {
+        end = s->from < end ? s->from : end;
+        s = s->source;
+    }
+    *n = end - pos;
+    return s->data.bytes.data + (pos - s->from);
+}
+
+void ds_stream_copy(const struct ds_stream *s, size_t pos, size_t n, char *to)
+{
+    while (n > 0) {
+        size_t run;
+        const char *p = ds_stream_bytes(s, pos, &run);
+        run = run < n ? run : n;
+        memcpy(to, p, run);
+        to += run;
+        pos += run;
+        n -= run;
+    }
+}
+
+/* The first of `n` ascending positions that lies behind `pos`; `n`: none. */
+static size_t first_behind(const size_t *at, size_t n, size_t pos)
+{
+    size_t lo = 0, hi = n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if (s->data.ends[mid] <= pos)
+        if (at[mid] <= pos)
             lo = mid + 1;
         else
             hi = mid;
@@ -154,25 +194,78 @@ static size_t message_behind(const struct ds_stream *s, size_t pos)
     return lo;
 }
 
+/* Where the message with the byte at `pos` begins and ends. No message lies on both sides of a
+ * fork.
+ */
+static size_t message_at(const struct ds_stream *s, size_t pos, size_t *end)
+{
+    const struct ds_stream *o = owner(s, pos);
+    size_t i = first_behind(o->data.ends, o->data.count, pos - o->from);
+    *end = o->from + o->data.ends[i];
+    return o->from + (i > 0 ? o->data.ends[i - 1] : 0);
+}
+
 size_t ds_stream_begin(const struct ds_stream *s, uint64_t pos)
 {
-    size_t tail = ds_stream_tail(s);
+    size_t tail = ds_stream_tail(s), end;
     if (pos >= tail || !s->json)
         return pos >= tail ? tail : (size_t)pos;
-    size_t i = message_behind(s, (size_t)pos);
-    return i > 0 ? s->data.ends[i - 1] : 0;
+    return message_at(s, (size_t)pos, &end);
 }
 
 size_t ds_stream_page(const struct ds_stream *s, size_t pos, size_t max)
 {
-    size_t tail = ds_stream_tail(s);
+    size_t tail = ds_stream_tail(s), end;
     if (tail - pos <= max)
         return tail;
     if (!s->json)
         return pos + max;
     /* The last message that ends within the page, or else the one at its beginning. */
-    size_t i = message_behind(s, pos + max), first = message_behind(s, pos);
-    return s->data.ends[i > first ? i - 1 : first];
+    size_t last = message_at(s, pos + max, &end);
+    if (last <= pos)
+        message_at(s, pos, &last);
+    return last;
+}
+
+/* --- forks ------------------------------------------------------------------------------------ */
+
+/* Where the append ends that `pos` (before the tail) lies in. A fork's beginning ends one. */
+static size_t append_end(const struct ds_stream *s, size_t pos)
+{
+    size_t bound = ds_stream_tail(s);
+    while (pos < s->from) {
+        bound = s->from < bound ? s->from : bound;
+        s = s->source;
+    }
+    const size_t *ends = (const size_t *)(const void *)s->appends.data;
+    size_t n = s->appends.len / sizeof *ends, i = first_behind(ends, n, pos);
+    return i < n && ends[i] < bound ? ends[i] : bound;
+}
+
+/* Where a fork leaves its source. */
+static enum ds_stored fork_point(const struct ds_stream *source, const struct ds_stream_spec *spec,
+                                 uint64_t *at, size_t *from)
+{
+    size_t tail = ds_stream_tail(source);
+    *at = tail;
+    if (spec->fork_at && (!ds_offset_parse(spec->fork_at, at) || *at > tail))
+        return DS_STORED_FORK_AT;
+    *from = ds_stream_begin(source, *at);
+    if (spec->fork_sub == 0)
+        return DS_STORED_OK;
+    size_t end = *from < tail ? append_end(source, *from) : tail;
+    if (!source->json) {
+        if (spec->fork_sub > end - *from)
+            return DS_STORED_FORK_SUB;
+        *from += (size_t)spec->fork_sub;
+        return DS_STORED_OK;
+    }
+    for (uint64_t i = 0; i < spec->fork_sub; i++) {
+        if (*from >= end)
+            return DS_STORED_FORK_SUB;
+        message_at(source, *from, from);
+    }
+    return DS_STORED_OK;
 }
 
 /* --- storing ---------------------------------------------------------------------------------- */
@@ -241,6 +334,13 @@ static size_t room(const struct ds_store *st)
     return st->used < st->max ? st->max - st->used : 0;
 }
 
+/* An append ends where the stream does now. */
+static enum dstream_code note_append(struct ds_stream *s)
+{
+    size_t end = ds_stream_tail(s);
+    return ds_buf_add(&s->appends, &end, sizeof end);
+}
+
 /* Appends a body that is not empty, all or nothing. */
 static enum ds_stored put(struct ds_store *st, struct ds_stream *s, const char *p, size_t n)
 {
@@ -249,6 +349,8 @@ static enum ds_stored put(struct ds_store *st, struct ds_stream *s, const char *
         return DS_STORED_FULL;
     enum ds_stored rc =
         s->json ? put_json(&s->data, p, n) : stored(ds_buf_add(&s->data.bytes, p, n));
+    if (rc == DS_STORED_OK)
+        rc = stored(note_append(s));
     if (rc != DS_STORED_OK)
         ds_items_cut(&s->data, count, len);
     return rc;
@@ -264,13 +366,39 @@ static bool same_type(const char *a, const char *b)
     return strcmp(x, y) == 0;
 }
 
+/* Whether a fork that is there is the one that is asked for. What was not said is not compared. */
+static bool same_fork(const struct ds_stream *s, const struct ds_stream_spec *spec)
+{
+    uint64_t at;
+    if (!s->fork_of || !spec->fork_of)
+        return !s->fork_of && !spec->fork_of;
+    return strcmp(s->fork_of, spec->fork_of) == 0 && s->fork_sub == spec->fork_sub &&
+           (!spec->fork_at || (ds_offset_parse(spec->fork_at, &at) && at == s->fork_at));
+}
+
 static bool same_spec(const struct ds_stream *s, const struct ds_stream_spec *spec)
 {
     int64_t at = 0;
     if (spec->expires && !ds_time_parse(spec->expires, &at))
         return false;
     return same_type(s->type, spec->type) && s->has_ttl == spec->has_ttl && s->ttl == spec->ttl &&
-           !s->expires == !spec->expires && s->expires_at == at && s->closed == spec->closed;
+           !s->expires == !spec->expires && s->expires_at == at && s->closed == spec->closed &&
+           same_fork(s, spec);
+}
+
+/* What a fork is not told, it takes from its source. */
+static struct ds_stream_spec inherited(const struct ds_stream_spec *spec,
+                                       const struct ds_stream *source)
+{
+    struct ds_stream_spec all = *spec;
+    if (!all.type)
+        all.type = source ? source->type : "application/octet-stream";
+    if (source && !spec->has_ttl && !spec->expires) {
+        all.has_ttl = source->has_ttl;
+        all.ttl = source->ttl;
+        all.expires = source->expires;
+    }
+    return all;
 }
 
 static struct ds_stream *new_stream(struct ds_store *st, const struct ds_stream_spec *spec,
@@ -283,7 +411,8 @@ static struct ds_stream *new_stream(struct ds_store *st, const struct ds_stream_
     s->path = ds_strdup(spec->path);
     s->type = ds_strdup(spec->type);
     s->expires = ds_strdup(spec->expires);
-    if (!s->path || !s->type || (spec->expires && !s->expires)) {
+    s->fork_of = ds_strdup(spec->fork_of);
+    if (!s->path || !s->type || (spec->expires && !s->expires) || (spec->fork_of && !s->fork_of)) {
         ds_stream_release(s);
         return NULL;
     }
@@ -295,10 +424,12 @@ static struct ds_stream *new_stream(struct ds_store *st, const struct ds_stream_
     s->closed = spec->closed;
     s->touched = now;
     ds_items_init(&s->data, st->max);
+    ds_buf_init(&s->appends, st->max);
     return s;
 }
 
-void ds_store_delete(struct ds_store *st, struct ds_stream *s)
+/* Takes it out of the store. */
+static void take_out(struct ds_store *st, struct ds_stream *s)
 {
     struct ds_stream **at = slot(st, s->path);
     *at = s->next;
@@ -307,16 +438,32 @@ void ds_store_delete(struct ds_store *st, struct ds_stream *s)
     st->count--;
     st->used -= weight(s);
     st->changed(st->ctx, s);
-    ds_stream_release(s);
+}
+
+void ds_store_delete(struct ds_store *st, struct ds_stream *s)
+{
+    if (s->forks > 0) {
+        s->deleted = true;
+        st->changed(st->ctx, s);
+        return;
+    }
+    /* With the last fork goes a source that was kept for it, and so on. */
+    for (bool last = true; last;) {
+        struct ds_stream *source = s->source;
+        take_out(st, s);
+        last = source && --source->forks == 0 && source->deleted;
+        ds_stream_release(s); /* the source lives: the store has it, too */
+        s = source;
+    }
 }
 
 struct ds_stream *ds_store_find(struct ds_store *st, const char *path, int64_t now)
 {
     struct ds_stream *s = *slot(st, path);
-    if (!s || !ds_stream_expired(s, now))
+    if (!s || s->deleted || !ds_stream_expired(s, now))
         return s;
     ds_store_delete(st, s);
-    return NULL;
+    return *slot(st, path);
 }
 
 /* Streams that nobody asks for again after their time go when room is looked for, and producers
@@ -324,47 +471,100 @@ struct ds_stream *ds_store_find(struct ds_store *st, const char *path, int64_t n
 static void sweep(struct ds_store *st, int64_t now)
 {
     for (size_t i = 0; i < st->nslots; i++) {
-        for (struct ds_stream *s = st->slots[i], *next; s; s = next) {
-            next = s->next;
+        for (struct ds_stream *s = st->slots[i]; s;) {
             size_t before = weight(s);
             ds_producers_expire(s->producers, now);
             st->used += weight(s) - before;
-            if (ds_stream_expired(s, now))
+            bool over = !s->deleted && ds_stream_expired(s, now);
+            if (over)
                 ds_store_delete(st, s);
+            /* Others of the list may have gone with it. */
+            s = over ? st->slots[i] : s->next;
         }
     }
 }
 
-enum ds_stored ds_store_create(struct ds_store *st, const struct ds_stream_spec *spec, int64_t now,
-                               struct ds_stream **out)
+/* The stream to fork, or NULL where the spec asks for no fork. */
+static enum ds_stored find_source(struct ds_store *st, const struct ds_stream_spec *spec,
+                                  int64_t now, struct ds_stream **source)
 {
-    struct ds_stream *s = ds_store_find(st, spec->path, now);
-    *out = s;
-    if (s)
-        return same_spec(s, spec) ? DS_STORED_EXISTS : DS_STORED_DIFFERS;
-    s = new_stream(st, spec, now);
-    if (!s)
-        return DS_STORED_NOMEM;
+    *source = spec->fork_of ? ds_store_find(st, spec->fork_of, now) : NULL;
+    if (!spec->fork_of)
+        return DS_STORED_OK;
+    if (!*source)
+        return DS_STORED_SOURCE;
+    if ((*source)->deleted)
+        return DS_STORED_DELETED;
+    if (spec->type && !same_type(spec->type, (*source)->type))
+        return DS_STORED_SOURCE_TYPE;
+    return (*source)->depth < DS_FORKS_MAX ? DS_STORED_OK : DS_STORED_DEEP;
+}
+
+/* Stores the first body and enters the stream into the table. */
+static enum ds_stored enter(struct ds_store *st, struct ds_stream *s,
+                            const struct ds_stream_spec *spec)
+{
     enum ds_stored rc = DS_STORED_OK;
-    if (st->count >= st->nslots || spec->body_len + weight(s) > room(st))
-        sweep(st, now);
     if (spec->body_len > 0)
         rc = put(st, s, spec->body, spec->body_len);
     if (rc == DS_STORED_EMPTY) /* `[]` creates a stream without messages */
         rc = DS_STORED_OK;
     if (rc == DS_STORED_OK && weight(s) > room(st))
         rc = DS_STORED_FULL;
-    if (rc != DS_STORED_OK) {
-        ds_stream_release(s);
+    if (rc != DS_STORED_OK)
         return rc;
-    }
     s->id = ++st->last_id;
     st->used += weight(s);
     if (++st->count > st->nslots)
         grow(st);
     *slot(st, s->path) = s;
+    return DS_STORED_OK;
+}
+
+static enum ds_stored create(struct ds_store *st, const struct ds_stream_spec *spec,
+                             struct ds_stream *source, int64_t now, struct ds_stream **out)
+{
+    uint64_t at = 0;
+    size_t from = 0;
+    enum ds_stored rc = source ? fork_point(source, spec, &at, &from) : DS_STORED_OK;
+    if (rc != DS_STORED_OK)
+        return rc;
+    struct ds_stream_spec all = inherited(spec, source);
+    struct ds_stream *s = new_stream(st, &all, now);
+    if (!s)
+        return DS_STORED_NOMEM;
+    s->fork_at = at;
+    s->fork_sub = spec->fork_sub;
+    s->from = from;
+    s->source = source ? ds_stream_hold(source) : NULL;
+    s->depth = source ? source->depth + 1 : 0;
+    rc = enter(st, s, spec);
+    if (rc != DS_STORED_OK) {
+        ds_stream_release(s);
+        return rc;
+    }
+    if (source)
+        source->forks++;
     *out = s;
     return DS_STORED_OK;
+}
+
+enum ds_stored ds_store_create(struct ds_store *st, const struct ds_stream_spec *spec, int64_t now,
+                               struct ds_stream **out)
+{
+    struct ds_stream *s = ds_store_find(st, spec->path, now), *source;
+    *out = s;
+    if (s && s->deleted)
+        return DS_STORED_TAKEN;
+    if (s) {
+        struct ds_stream_spec all = inherited(spec, s->source);
+        return same_spec(s, &all) ? DS_STORED_EXISTS : DS_STORED_DIFFERS;
+    }
+    /* Before the source is looked for, which a sweep may take. */
+    if (st->count >= st->nslots || spec->body_len + sizeof *s + strlen(spec->path) > room(st))
+        sweep(st, now);
+    enum ds_stored rc = find_source(st, spec, now, &source);
+    return rc == DS_STORED_OK ? create(st, spec, source, now, out) : rc;
 }
 
 /* --- appending -------------------------------------------------------------------------------- */

@@ -8,7 +8,8 @@
 
 #include "base/items.h"
 
-#define DS_OFFSET_SIZE 34 /* of an offset's text, with its NUL */
+#define DS_FORKS_MAX   100 /* sources behind one another */
+#define DS_OFFSET_SIZE 34  /* of an offset's text, with its NUL */
 
 /* Everything but the list links is for reading only outside of the store. */
 struct ds_stream {
@@ -18,7 +19,17 @@ struct ds_stream {
     /* JSON: messages, each followed by one comma, which makes any run of them the inside of an
      * array; else: plain bytes. */
     struct ds_items data;
-    uint64_t id; /* no other stream of this store ever has it */
+    struct ds_buf appends; /* where each append to it ends, as size_t: positions of the stream */
+    /* A fork: what lies before `from` is the source's, which is held; `data` begins there. */
+    struct ds_stream *source; /* NULL: no fork */
+    size_t from;
+    char *fork_of;    /* the source's path as it was given */
+    uint64_t fork_at; /* the position that was asked for, and what was asked for behind it */
+    uint64_t fork_sub;
+    unsigned depth; /* how many sources are behind it */
+    unsigned forks; /* of it, that are in the store */
+    bool deleted;   /* or expired, but forks need it: kept in the store, and only for them */
+    uint64_t id;    /* no other stream of this store ever has it */
     bool closed;
     bool gone; /* deleted or expired: no longer in the store, kept for who still holds it */
     bool has_ttl;
@@ -42,12 +53,22 @@ struct ds_stream_spec {
     bool closed;
     const char *body;
     size_t body_len;
+    const char *fork_of; /* the path of the stream that it continues, or NULL */
+    const char *fork_at; /* an offset's text; NULL: the source's tail */
+    uint64_t fork_sub;   /* bytes, or messages, of the append that begins there */
 };
 
 enum ds_stored {
     DS_STORED_OK,
     DS_STORED_EXISTS,  /* creating: it is there, the same */
     DS_STORED_DIFFERS, /* creating: it is there, another one */
+    DS_STORED_TAKEN,   /* creating: forks still need what was there */
+    DS_STORED_SOURCE,  /* forking: no such source */
+    DS_STORED_DELETED, /* forking: the source was deleted, and is kept for other forks only */
+    DS_STORED_SOURCE_TYPE,
+    DS_STORED_FORK_AT,  /* forking: behind the source's tail */
+    DS_STORED_FORK_SUB, /* forking: behind the end of the append */
+    DS_STORED_DEEP,     /* forking: forks of forks, DS_FORKS_MAX deep */
     DS_STORED_CLOSED,
     DS_STORED_TYPE,      /* the content type is not the stream's */
     DS_STORED_DUPLICATE, /* the producer's batch was stored before */
@@ -70,11 +91,12 @@ typedef void (*ds_stream_changed)(void *ctx, struct ds_stream *s);
 struct ds_store *ds_store_new(size_t max, ds_stream_changed changed, void *ctx);
 void ds_store_free(struct ds_store *st);
 /* The stream, valid until the next change of the store; NULL where there is none. One that has
- * expired goes. */
+ * expired goes, unless forks need it; one that is `deleted` is not there for anybody else. */
 struct ds_stream *ds_store_find(struct ds_store *st, const char *path, int64_t now);
 /* OK, EXISTS and DIFFERS set *out. A body is stored in the same step. */
 enum ds_stored ds_store_create(struct ds_store *st, const struct ds_stream_spec *spec, int64_t now,
                                struct ds_stream **out);
+/* Forks of it go on, and it goes with the last one. */
 void ds_store_delete(struct ds_store *st, struct ds_stream *s);
 
 /* A batch as its producer numbers it. */
@@ -118,6 +140,12 @@ size_t ds_stream_begin(const struct ds_stream *s, uint64_t pos);
 /* The end of a page of at most `max` (> 0) bytes from `pos` on, at which a reading may begin. A
  * message larger than that is a page of its own. */
 size_t ds_stream_page(const struct ds_stream *s, size_t pos, size_t max);
+
+/* The bytes from `pos` (before the tail) on that lie together, and how many those are. They are not
+ * moved until the next change of the store. */
+const char *ds_stream_bytes(const struct ds_stream *s, size_t pos, size_t *n);
+/* Copies the bytes [pos, pos + n) of a stream. */
+void ds_stream_copy(const struct ds_stream *s, size_t pos, size_t n, char *to);
 
 /* Offsets as text: fixed width, so that bytewise order is the order of positions. */
 void ds_offset_print(size_t pos, char out[DS_OFFSET_SIZE]);

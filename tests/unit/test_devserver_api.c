@@ -268,7 +268,6 @@ Test(devserver_api, requests_that_are_refused)
         {"PUT", "/x", "Stream-TTL: 1e3", NULL, 400, {NULL}, NULL},
         {"PUT", "/x", "Stream-TTL: 99999999999999999999", NULL, 400, {NULL}, NULL},
         {"PUT", "/x", "Stream-Expires-At: tomorrow", NULL, 400, {NULL}, NULL},
-        {"PUT", "/x", "Stream-Forked-From: /s", NULL, 501, {NULL}, NULL},
         {"GET", "/x", NULL, NULL, 404, {NULL}, NULL},
         {"GET", "/s", NULL, NULL, 200, {NEXT("03")}, "abc"},
         {"PATCH", "/s", NULL, NULL, 405, {"Allow", "GET, POST, PUT, DELETE, HEAD, OPTIONS"}, NULL},
