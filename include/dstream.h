@@ -53,8 +53,9 @@ enum dstream_code {
     DSTREAM_ERR_BAD_REQUEST = 300,     /* 400, 405, 413, 415, 501 and the like: request refused */
     DSTREAM_ERR_AUTH = 301,            /* 401 or 403 */
     DSTREAM_ERR_NOT_FOUND = 302,       /* 404: there is no such stream */
-    DSTREAM_ERR_GONE = 303,            /* 410: soft-deleted, or the offset is no longer kept */
-    DSTREAM_ERR_DELETED = 304,         /* 404 on a stream that was there before */
+    DSTREAM_ERR_GONE = 303,            /* 410: the offset is no longer kept; on a call that is not
+                                          a read: soft-deleted */
+    DSTREAM_ERR_DELETED = 304,         /* 404 on a stream that was there before, or soft-deleted */
     DSTREAM_ERR_CONFLICT = 305,        /* 409: exists with another configuration or type */
     DSTREAM_ERR_CLOSED = 306,          /* 409: the stream is closed */
     DSTREAM_ERR_BUSY = 307,            /* 429 */

@@ -63,6 +63,12 @@ void ds_reader_bad_answer(struct ds_reader *r, const char *fmt, ...)
     va_end(ap);
 }
 
+void ds_reader_good_answer(struct ds_reader *r)
+{
+    r->bad_answers = 0;
+    r->auth_asked = false;
+}
+
 static void no_sse(struct ds_reader *r)
 {
     r->a.outcome = DS_OUT_NO_SSE;
@@ -180,7 +186,7 @@ static void sse_head(struct ds_reader *r, const struct ds_head *h)
     }
 }
 
-static bool has_data(const struct ds_attempt *a)
+bool ds_reader_has_data(const struct ds_attempt *a)
 {
     return a->status == 200 || a->status == 204;
 }
@@ -200,7 +206,7 @@ void ds_reader_head(struct ds_reader *r, const struct ds_head *h, int64_t now)
     a->retry_after = h->retry_after_ms;
     if (a->outcome != DS_OUT_NONE)
         return;
-    if (has_data(a)) {
+    if (ds_reader_has_data(a)) {
         if (a->kind == DS_ASK_SSE)
             sse_head(r, h);
         else
@@ -258,7 +264,7 @@ static void not_found(struct ds_reader *r)
     fail_by_status(r, was_there ? DSTREAM_ERR_DELETED : DSTREAM_ERR_NOT_FOUND);
     if (r->seen)
         r->a.outcome = DS_OUT_SUSPECT;
-    else if (r->wait_create)
+    else if (r->wait_create && r->a.kind != DS_ASK_GONE)
         r->failure.retry = r->failure.wait_create = true;
 }
 
@@ -268,15 +274,14 @@ static void gone(struct ds_reader *r)
     if (r->a.kind == DS_ASK_VERIFY) {
         ds_verify_gone(r);
     } else if (r->a.kind == DS_ASK_GONE || r->a.kind == DS_ASK_TAIL) {
-        fail_by_status(r, DSTREAM_ERR_GONE);
+        fail_by_status(r, DSTREAM_ERR_DELETED); /* softly: forks may still need it */
     } else {
         r->gone_due = true;
         r->a.outcome = DS_OUT_DONE;
     }
 }
 
-/* Neither data nor nothing new: an error, a redirect, or what makes no sense here. */
-static void judge_status(struct ds_reader *r)
+void ds_reader_judge_status(struct ds_reader *r)
 {
     struct ds_attempt *a = &r->a;
     enum dstream_code code = ds_status_code(a->status);
@@ -305,7 +310,7 @@ static void take_error_body(struct ds_reader *r, const char *p, size_t n)
     ds_reason_add(&a->reason, p, n);
     /* A long one is not waited for. */
     if (a->body > DS_READER_JUNK)
-        judge_status(r);
+        ds_reader_judge_status(r);
 }
 
 /* --- the body --------------------------------------------------------------------------------- */
@@ -357,8 +362,8 @@ static size_t take_events(struct ds_reader *r, const char *p, size_t n, int64_t 
         size_t part;
         enum ds_events_result what = ds_events_feed(&r->events, p + used, n - used, &part);
         used += part;
-        if (what == DS_EVENTS_ERROR && r->events.too_large && r->parts && !r->too_large) {
-            /* Plain GETs bring it in parts, unless they know nothing of it. */
+        if (what == DS_EVENTS_ERROR && r->events.too_large && !r->too_large) {
+            /* Plain GETs bring it in pages or in parts, unless they know nothing of it. */
             r->catching = r->too_large = true;
             r->a.outcome = DS_OUT_DONE;
         } else if (what == DS_EVENTS_ERROR) {
@@ -383,7 +388,7 @@ size_t ds_reader_body(struct ds_reader *r, const char *p, size_t n, int64_t now)
     a->touched = now;
     a->any_byte = true;
     a->body += n;
-    if (!has_data(a))
+    if (!ds_reader_has_data(a))
         take_error_body(r, p, n);
     else if (a->kind == DS_ASK_SSE)
         return take_events(r, p, n, now);
@@ -410,10 +415,8 @@ static void take_answer(struct ds_reader *r)
         ds_verify_complete(r);
     else if (ds_reader_method(a->kind) == DS_GET)
         ds_reader_take_body(r);
-    if (a->outcome == DS_OUT_DONE) {
-        r->bad_answers = 0;
-        r->auth_asked = false;
-    }
+    if (a->outcome == DS_OUT_DONE)
+        ds_reader_good_answer(r);
 }
 
 /* A transfer that was cut: what came of it counts for nothing. */
@@ -433,8 +436,8 @@ void ds_reader_end(struct ds_reader *r, const struct ds_result *result, int64_t 
     a->ended_at = now;
     if (a->outcome != DS_OUT_NONE || r->finished)
         return;
-    if (a->headed && !has_data(a))
-        judge_status(r);
+    if (a->headed && !ds_reader_has_data(a))
+        ds_reader_judge_status(r);
     else if (result->end != DS_END_COMPLETE)
         take_cut(r, result);
     else if (!a->headed)

@@ -73,19 +73,32 @@ void ds_reader_offer(struct ds_reader *r, const struct ds_items *it, const char 
     put_on_offer(r, next, cursor, flags);
 }
 
+/* Whether what is still to be left out has to be there. */
+static bool must_skip(const struct ds_reader *r)
+{
+    return r->skip > 0 && (r->seen_before || r->trail.units > 0);
+}
+
+static void set_position(struct ds_reader *r, const char *next)
+{
+    r->a.moved |= strcmp(r->pos, next) != 0;
+    strcpy(r->pos, next);
+    if (concrete(r))
+        r->gone[0] = '\0';
+}
+
 /* The position moves over what is left out altogether: nobody is told, since a checkpoint made now
  * would not know how much is still to be left out. */
 static void skip_all(struct ds_reader *r, uint64_t units, const char *next, bool up_to_date)
 {
-    if (up_to_date && (r->seen_before || r->trail.units > 0)) {
+    if (up_to_date && must_skip(r)) {
         ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
                           "the stream was made anew: it is shorter than what was read of it");
         return;
     }
     ds_parts_moved(r, units);
     r->skip -= units;
-    strcpy(r->pos, next);
-    r->a.moved = true;
+    set_position(r, next);
 }
 
 static void before_start(struct ds_reader *r, const char *what, const char *where)
@@ -95,6 +108,28 @@ static void before_start(struct ds_reader *r, const char *what, const char *wher
                       where);
 }
 
+/* Less than 0: `next` lies before where reading has got to. */
+static int compare(const struct ds_reader *r, const char *next)
+{
+    if (concrete(r))
+        return strcmp(next, r->pos);
+    return r->gone[0] ? strcmp(next, r->gone) : 1;
+}
+
+bool ds_reader_leads_on(struct ds_reader *r)
+{
+    const char *next = r->a.next;
+    int order = compare(r, next);
+    if (order > 0)
+        return true;
+    if (order < 0 || !concrete(r))
+        before_start(r, "data ends at", next);
+    else
+        /* Asking again would bring the same data for ever. */
+        ds_reader_bad_answer(r, "the answer has data, but says that it ends where it begins");
+    return false;
+}
+
 /* Data up to `next`; of a plain answer, what was not handed out in parts. */
 static void take_data(struct ds_reader *r, const struct ds_items *it, const char *next,
                       const char *cursor, bool up_to_date, bool closed)
@@ -102,9 +137,7 @@ static void take_data(struct ds_reader *r, const struct ds_items *it, const char
     uint64_t units = r->a.before + ds_reader_units(r, it);
     unsigned flags = flags_of(up_to_date, closed);
     r->named[0] = '\0';
-    if (concrete(r) && strcmp(next, r->pos) < 0) {
-        before_start(r, "data ends at", next);
-    } else if (units < r->skip && (!closed || r->seen_before || r->trail.units > 0)) {
+    if (units < r->skip && (!closed || must_skip(r))) {
         skip_all(r, units, next, up_to_date);
     } else if (ds_parts_last(r, ds_reader_left_out(r, ds_reader_units(r, it)))) {
         if (r->a.kind == DS_ASK_SSE && r->events.kind == DS_SSE_TEXT)
@@ -119,7 +152,7 @@ static void take_data(struct ds_reader *r, const struct ds_items *it, const char
 static void take_live_empty(struct ds_reader *r, const char *next, const char *cursor,
                             bool up_to_date, bool closed)
 {
-    if (concrete(r) && strcmp(next, r->pos) < 0) {
+    if (compare(r, next) < 0) {
         before_start(r, "tail is", next);
     } else if (closed && strcmp(next, r->pos) != 0) {
         /* Plain GETs have the last word on what was before the end. */
@@ -143,9 +176,13 @@ static void take_named(struct ds_reader *r)
         return;
     }
     bool less = strcmp(r->named, a->next) < 0;
+    const char *next = less ? r->named : a->next;
     if (less)
         a->up_to_date = a->closed = false;
-    offer_empty(r, less ? r->named : a->next, a->cursor, a->up_to_date, a->closed);
+    if (r->skip > 0 && (!a->closed || must_skip(r)))
+        skip_all(r, 0, next, a->up_to_date);
+    else
+        offer_empty(r, next, a->cursor, a->up_to_date, a->closed);
     r->named[0] = '\0';
 }
 
@@ -157,15 +194,17 @@ static bool is_stale(const struct ds_reader *r)
 static void take_plain_empty(struct ds_reader *r)
 {
     struct ds_attempt *a = &r->a;
-    int order = concrete(r) ? strcmp(a->next, r->pos) : 0;
-    if (a->kind == DS_ASK_NOW)
-        offer_empty(r, a->next, a->cursor, a->up_to_date, a->closed);
-    else if (order < 0)
+    int order = compare(r, a->next);
+    if (order > 0 && !concrete(r))
+        order = 0; /* there is nothing to be beyond of */
+    if (order < 0)
         before_start(r, "tail is", a->next);
+    else if (a->kind == DS_ASK_NOW)
+        offer_empty(r, a->next, a->cursor, a->up_to_date, a->closed);
     else if (order == 0 && is_stale(r))
         ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
                           "the stream was made anew: it was closed and is open");
-    else if (order == 0 && a->up_to_date && r->skip > 0 && (r->seen_before || r->trail.units > 0))
+    else if (order == 0 && a->up_to_date && must_skip(r))
         ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
                           "the stream was made anew: it is shorter than what was read of it");
     else if (order > 0)
@@ -190,10 +229,7 @@ void ds_reader_take_body(struct ds_reader *r)
         take_plain_empty(r);
     else if (a->kind == DS_ASK_NOW)
         ds_reader_fail(r, DSTREAM_ERR_PROTOCOL, false, "the answer to offset=now has data");
-    else if (strcmp(a->next, r->pos) == 0)
-        /* Asking again would bring the same data for ever. */
-        ds_reader_bad_answer(r, "the answer has data, but says that it ends where it begins");
-    else
+    else if (ds_reader_leads_on(r))
         take_data(r, &r->items, a->next, a->cursor, a->up_to_date, a->closed);
 }
 
@@ -201,15 +237,22 @@ bool ds_reader_take_control(struct ds_reader *r)
 {
     const struct ds_control *c = &r->events.control;
     const struct ds_items *it = &r->events.staged;
+    bool data = ds_reader_units(r, it) > 0;
     r->seen = r->any_complete = true;
     if (c->cursor[0])
         strcpy(r->cursor, c->cursor);
-    if (ds_reader_units(r, it) > 0)
+    if (data && compare(r, c->next) < 0)
+        before_start(r, "data ends at", c->next);
+    else if (data)
         take_data(r, it, c->next, c->cursor, c->up_to_date, c->closed);
     else
         take_live_empty(r, c->next, c->cursor, c->up_to_date, c->closed);
     if (!r->offered)
         ds_events_take(&r->events);
+    if (r->a.outcome != DS_OUT_SUSPECT) {
+        ds_reader_good_answer(r);
+        r->suspect_since = -1;
+    }
     return r->offered;
 }
 
@@ -226,8 +269,7 @@ static void note_progress(struct ds_reader *r)
 
 static void move_to(struct ds_reader *r, const char *next)
 {
-    r->a.moved |= strcmp(r->pos, next) != 0;
-    strcpy(r->pos, next);
+    set_position(r, next);
     r->skip = r->skip_left;
     ds_parts_forget(r);
 }

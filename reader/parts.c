@@ -108,7 +108,7 @@ bool ds_parts_more(struct ds_reader *r)
     struct ds_items *it = &r->items;
     size_t units = ds_reader_units(r, it);
     size_t whole = !r->json ? units : units > 0 ? it->ends[units - 1] : 0;
-    if (whole < r->limits.max_part || units == 0 || !begin(r))
+    if (whole < r->limits.max_part || units == 0 || !ds_reader_leads_on(r) || !begin(r))
         return false;
     if (r->trail.units == 0 && r->a.before == 0) {
         ds_hash_reset(r->trail.hash);

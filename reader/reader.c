@@ -61,8 +61,8 @@ static void configure(struct ds_reader *r, const struct ds_reader_config *c)
     r->on_gone = c->on_gone;
     r->auth_hook = c->auth;
     r->catching = c->live == DSTREAM_LIVE_OFF || !c->live_at_once;
-    /* How to go live depends on the type. */
-    r->tail_due = !r->catching && !r->type[0];
+    /* How to go live depends on the type, which the answer to "now" has as well. */
+    r->tail_due = !r->catching && !r->type[0] && strcmp(r->pos, "now") != 0;
     r->suspect_since = -1;
     r->probe_at = DS_NEVER;
     ds_buf_init(&r->request_url, DS_READER_URL);
@@ -150,6 +150,9 @@ enum ds_phase ds_reader_phase(const struct ds_reader *r)
 void ds_reader_set_witness(struct ds_reader *r, const struct ds_witness *w)
 {
     r->witness = *w;
+    r->verify.running = false;
+    if (w->units == 0)
+        r->verify_due = false;
 }
 
 /* --- notices ---------------------------------------------------------------------------------- */
@@ -183,7 +186,8 @@ static enum ds_request_kind choose(const struct ds_reader *r)
         return DS_ASK_NOW;
     if (r->tail_due)
         return DS_ASK_TAIL;
-    if (r->catching || r->trail.units > 0)
+    /* What is to be left out is looked at before anything that is new. */
+    if (r->catching || r->trail.units > 0 || (r->skip > 0 && r->seen_before))
         return DS_ASK_PLAIN;
     return by_sse(r) ? DS_ASK_SSE : DS_ASK_POLL;
 }
@@ -219,16 +223,25 @@ static enum dstream_code build_url(struct ds_reader *r)
     return ds_url_build(&r->request_url, r->url, params, n);
 }
 
+/* There can be no request. */
+static struct ds_step no_request(struct ds_reader *r, enum dstream_code code)
+{
+    if (code == DSTREAM_ERR_LIMIT)
+        ds_reader_fail(r, code, false, "the URL of a request is over %zu bytes long",
+                       DS_READER_URL);
+    else
+        ds_reader_fail(r, code, false, "no memory for a request");
+    ds_reader_finish(r, &r->failure.error);
+    return (struct ds_step){.kind = DS_STEP_DONE};
+}
+
 /* The request that the attempt stands for, to the URL that it has by now. */
 static struct ds_step send(struct ds_reader *r)
 {
     struct ds_step s = {.kind = DS_STEP_REQUEST};
     const char *url = ds_buf_str(&r->request_url);
-    if (!url) {
-        ds_reader_fail(r, DSTREAM_ERR_NOMEM, false, "no memory for a request");
-        ds_reader_finish(r, &r->failure.error);
-        return (struct ds_step){.kind = DS_STEP_DONE};
-    }
+    if (!url)
+        return no_request(r, DSTREAM_ERR_NOMEM);
     r->headers[0] = "Accept: text/event-stream";
     s.u.request = (struct ds_request){
         .method = ds_reader_method(r->a.kind),
@@ -255,17 +268,13 @@ static struct ds_step request(struct ds_reader *r, int64_t now)
 {
     probe(r, now);
     enum ds_request_kind kind = choose(r);
-    if (kind == DS_ASK_VERIFY && !ds_verify_begin(r)) {
-        ds_reader_fail(r, DSTREAM_ERR_NOMEM, false, "no memory for a request");
-        ds_reader_finish(r, &r->failure.error);
-        return (struct ds_step){.kind = DS_STEP_DONE};
-    }
+    if (kind == DS_ASK_VERIFY && !ds_verify_begin(r))
+        return no_request(r, DSTREAM_ERR_NOMEM);
     reset_attempt(r, kind, now);
     r->own_headers = true;
     r->hops = 0;
-    if (build_url(r) != DSTREAM_OK)
-        ds_buf_free(&r->request_url);
-    return send(r);
+    enum dstream_code rc = build_url(r);
+    return rc == DSTREAM_OK ? send(r) : no_request(r, rc);
 }
 
 /* The same request, to where the answer pointed. */
@@ -301,7 +310,7 @@ static int64_t deadline(const struct ds_reader *r)
         int64_t limit = ds_later(a->touched, header_limit(r));
         return a->connected ? limit : ds_later(limit, r->limits.connect);
     }
-    if (a->kind != DS_ASK_SSE)
+    if (a->kind != DS_ASK_SSE || !ds_reader_has_data(a))
         return ds_later(a->touched, r->limits.silence);
     int64_t limit = ds_later(a->touched, r->limits.silence_sse);
     int64_t first = ds_later(a->touched, r->limits.first_byte_sse);
@@ -312,19 +321,20 @@ static void give_up(struct ds_reader *r, int64_t now)
 {
     struct ds_attempt *a = &r->a;
     a->ended_at = now;
-    if (a->kind == DS_ASK_SSE && a->headed && !a->any_byte && a->status == 200) {
+    int64_t waited = now - a->touched;
+    if (a->headed && !ds_reader_has_data(a)) {
+        ds_reader_judge_status(r); /* its body is not needed */
+    } else if (a->kind == DS_ASK_SSE && a->headed && !a->any_byte) {
         /* As behind a proxy that keeps all it gets until the end. */
         a->quiet = true;
         a->outcome = DS_OUT_SSE_END;
-        return;
-    }
-    int64_t waited = now - a->touched;
-    if (a->headed)
+    } else if (a->headed) {
         ds_reader_fail(r, DSTREAM_ERR_TIMEOUT, true, "no byte of the answer came for %lld ms",
                        (long long)waited);
-    else
+    } else {
         ds_reader_fail(r, DSTREAM_ERR_TIMEOUT, true, "no answer began within %lld ms",
                        (long long)waited);
+    }
 }
 
 void ds_reader_auth(struct ds_reader *r, bool renewed)
@@ -355,6 +365,7 @@ void ds_reader_resume(struct ds_reader *r, int64_t now)
         return;
     r->paused = false;
     r->catching = true;
+    ds_reader_recheck(r);
 }
 
 /* --- the next step ---------------------------------------------------------------------------- */
@@ -374,6 +385,7 @@ struct ds_step ds_reader_step(struct ds_reader *r, int64_t now, uint64_t random)
                 give_up(r, now);
             }
             r->a.in_flight = false;
+            r->a.ended_at = now;
             return (struct ds_step){.kind = DS_STEP_ABORT};
         }
         if (r->finished)

@@ -120,13 +120,16 @@ struct ds_reader {
     struct dstream_error error;
     char named[DS_TOKEN_MAX + 1]; /* what an empty plain GET named beyond the position */
     bool tail_due, gone_due;
+    char gone[DS_TOKEN_MAX + 1]; /* what is left lies behind this; "" once there is a position */
     char tail[DS_TOKEN_MAX + 1]; /* where to stop; "": not known */
 
     /* retries and pacing */
     int64_t wake; /* no request before this */
     struct ds_failure failure;
-    unsigned failures, bad_answers;
+    unsigned failures; /* since there was progress: how long the next wait is */
+    unsigned tries;    /* of these, since a stream that is awaited was last said not to be there */
     int64_t failing_since;
+    unsigned bad_answers;
     unsigned short_sse;
     unsigned without_control; /* of those short connections, since one brought a control event */
     unsigned idle, moves;
@@ -182,6 +185,11 @@ void ds_reader_set_type(struct ds_reader *r, const char *type);
 /* The same, where it may be a replica that lags: to be asked again. */
 void ds_reader_suspect(struct ds_reader *r, enum dstream_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Neither data nor nothing new: an error, a redirect, or what makes no sense here. */
+void ds_reader_judge_status(struct ds_reader *r);
+bool ds_reader_has_data(const struct ds_attempt *a); /* by its status */
+/* The answer was as it should be. */
+void ds_reader_good_answer(struct ds_reader *r);
 /* An answer that a server should not give, tried again a few times. */
 void ds_reader_bad_answer(struct ds_reader *r, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -211,6 +219,9 @@ void ds_parts_free(struct ds_reader *r);
 size_t ds_reader_units(const struct ds_reader *r, const struct ds_items *it);
 /* How many of the next `units` units of the answer are to be left out. */
 size_t ds_reader_left_out(const struct ds_reader *r, size_t units);
+/* Whether the answer under way, which has data, ends behind where reading has got to. Where it does
+ * not, that has been judged. */
+bool ds_reader_leads_on(struct ds_reader *r);
 /* Puts items on offer, without those that are to be left out. */
 void ds_reader_offer(struct ds_reader *r, const struct ds_items *it, const char *next,
                      const char *cursor, unsigned flags);
@@ -223,6 +234,9 @@ bool ds_reader_take_control(struct ds_reader *r);
 
 void ds_reader_settle(struct ds_reader *r, int64_t now, uint64_t random);
 void ds_reader_finish(struct ds_reader *r, const struct dstream_error *error);
+/* Between two requests the stream may have been made anew: where it is to be made sure, the witness
+ * is due. */
+void ds_reader_recheck(struct ds_reader *r);
 
 /* --- verify.c --------------------------------------------------------------------------------- */
 

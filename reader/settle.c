@@ -64,21 +64,33 @@ static void pace(struct ds_reader *r, int64_t now)
 
 /* --- failures --------------------------------------------------------------------------------- */
 
-/* Between two requests the stream may have been made anew. */
-static void recheck(struct ds_reader *r)
+void ds_reader_recheck(struct ds_reader *r)
 {
     if (r->recheck && r->witness.units > 0)
         r->verify_due = true;
 }
 
-/* For how long there was no progress is counted from where there last was any. */
+/* For how long there was no progress is counted from where there last was any. A server that says
+ * that the stream awaited is not there yet is in good health. */
 static void count_failure(struct ds_reader *r)
 {
     struct ds_attempt *a = &r->a;
-    if (r->failures == 0)
-        r->failing_since = a->body > 0 ? a->touched : a->started;
+    if (r->failures == 0 || r->failure.wait_create)
+        r->tries = 0;
     if (r->failures < UINT32_MAX)
         r->failures++;
+    if (r->failure.wait_create)
+        return;
+    if (r->tries == 0)
+        r->failing_since = a->body > 0 ? a->touched : a->started;
+    if (r->tries < UINT32_MAX)
+        r->tries++;
+}
+
+/* Whether nothing can come any more before the time is over, if that has to be waited for. */
+static bool too_late(const struct ds_reader *r, int64_t until)
+{
+    return until > ds_later(r->failing_since, r->limits.retry_time);
 }
 
 /* Whether the retries are used up, or a wait until `until` would use them up. */
@@ -86,8 +98,7 @@ static bool used_up(struct ds_reader *r, int64_t until)
 {
     if (r->failure.wait_create || (r->live != DSTREAM_LIVE_OFF && r->any_complete))
         return false;
-    return r->failures > r->limits.retries ||
-           until > ds_later(r->failing_since, r->limits.retry_time);
+    return r->tries > r->limits.retries || too_late(r, until);
 }
 
 static int64_t retry_after(const struct ds_reader *r)
@@ -97,16 +108,17 @@ static int64_t retry_after(const struct ds_reader *r)
 }
 
 /* The end of a stream that cannot be reached any more, with what it took to find out. */
-static void give_up_retrying(struct ds_reader *r, int64_t asked)
+static void give_up_retrying(struct ds_reader *r, int64_t now)
 {
     struct dstream_error *e = &r->failure.error;
     char said[sizeof e->message];
     memcpy(said, e->message, sizeof said);
-    if (asked > 0 && r->failures <= r->limits.retries && asked > r->limits.retry_time)
+    if (r->tries <= r->limits.retries && r->a.retry_after > 0 &&
+        too_late(r, ds_later(now, retry_after(r))))
         ds_error_set(e, DSTREAM_ERR_BUSY, "%.400s; it asks to be left alone for %lld s", said,
                      (long long)(r->a.retry_after / 1000));
     else
-        ds_error_set(e, e->code, "%.400s; given up after %u tries", said, r->failures);
+        ds_error_set(e, e->code, "%.400s; given up after %u tries", said, r->tries);
     give_up(r);
 }
 
@@ -126,7 +138,7 @@ static void settle_failure(struct ds_reader *r, int64_t now, uint64_t random)
     }
     forgive(r);
     count_failure(r);
-    recheck(r);
+    ds_reader_recheck(r);
     if (r->a.kind == DS_ASK_SSE)
         r->catching = true;
     int64_t asked = retry_after(r);
@@ -134,7 +146,7 @@ static void settle_failure(struct ds_reader *r, int64_t now, uint64_t random)
     if (asked > wait)
         wait = asked;
     if (used_up(r, ds_later(now, wait))) {
-        give_up_retrying(r, r->a.retry_after);
+        give_up_retrying(r, now);
         return;
     }
     wait_at_least(r, ds_later(now, wait));
@@ -156,7 +168,7 @@ static void settle_suspicion(struct ds_reader *r, int64_t now)
         return;
     }
     int64_t wait = doubled(1000, r->suspicions++, left);
-    recheck(r);
+    ds_reader_recheck(r);
     if (r->a.kind == DS_ASK_VERIFY)
         r->verify_due = true;
     wait_at_least(r, ds_later(now, wait));
@@ -175,6 +187,7 @@ static void settle_gone(struct ds_reader *r)
         return;
     }
     ds_reader_notice(r, DS_NOTICE_GAP, 0);
+    strcpy(r->gone, r->pos);
     strcpy(r->pos, r->on_gone == DSTREAM_GONE_NOW ? "now" : "-1");
     r->skip = 0;
     ds_parts_forget(r);
@@ -202,7 +215,7 @@ static void settle_short(struct ds_reader *r, int64_t now, uint64_t random)
         r->short_sse++;
     if (r->short_sse >= l->short_count && r->live == DSTREAM_LIVE_AUTO) {
         fall_back(r);
-        r->probe_wait = doubled(l->probe_base, r->probe_wait > 0 ? 1 : 0, l->probe_max);
+        r->probe_wait = r->probe_wait > 0 ? doubled(r->probe_wait, 1, l->probe_max) : l->probe_base;
         r->probe_at = ds_later(now, r->probe_wait);
         return;
     }
@@ -227,7 +240,7 @@ static void settle_sse_end(struct ds_reader *r, int64_t now, uint64_t random)
 {
     struct ds_attempt *a = &r->a;
     bool lived = a->ended_at - a->headed_at >= r->limits.healthy_sse;
-    recheck(r);
+    ds_reader_recheck(r);
     forgive(r);
     if (!a->quiet && a->control_at >= 0 && (lived || a->moved)) {
         r->short_sse = r->without_control = 0;
@@ -240,9 +253,11 @@ static void settle_sse_end(struct ds_reader *r, int64_t now, uint64_t random)
         pace(r, now);
 }
 
+/* A refusal is for the session. */
 static void settle_no_sse(struct ds_reader *r)
 {
-    recheck(r);
+    ds_reader_recheck(r);
+    r->probe_at = DS_NEVER;
     if (r->live == DSTREAM_LIVE_AUTO)
         fall_back(r);
     else
@@ -281,7 +296,7 @@ static void settle_plain(struct ds_reader *r, int64_t now)
     bool off = r->live == DSTREAM_LIVE_OFF;
     if (r->gone_due)
         return;
-    r->catching = !r->a.up_to_date;
+    r->catching = !r->a.up_to_date || r->closed_seen;
     if (off && (r->a.up_to_date || at_tail(r))) {
         ds_reader_finish(r, NULL);
         return;
@@ -314,8 +329,12 @@ static void settle_answer(struct ds_reader *r, int64_t now)
     case DS_ASK_PLAIN:
         settle_plain(r, now);
         break;
+    case DS_ASK_SSE: /* ended by us */
+        if (!r->gone_due)
+            ds_reader_recheck(r);
+        pace(r, now);
+        break;
     case DS_ASK_POLL:
-    case DS_ASK_SSE:
         pace(r, now);
         break;
     }

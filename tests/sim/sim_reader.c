@@ -539,7 +539,7 @@ static bool allowed(const struct life *l, enum dstream_code code)
     bool dead = l->now >= s->dies;
     switch (code) {
     case DSTREAM_ERR_NOT_FOUND:
-        return dead || l->now <= s->born + 1000;
+        return dead || l->now <= s->born + 32000; /* its body may have stood still */
     case DSTREAM_ERR_DELETED:
         return dead;
     case DSTREAM_ERR_STREAM_RESET:

@@ -1298,7 +1298,8 @@ SCENARIO(reader_gone, with_the_stream, from_old_earliest)
     answers(p, 410, "", "");
     asks(p, "HEAD " BASE);
     answers(p, 410, "", "");
-    ends(p, DSTREAM_ERR_GONE);
+    ends(p, DSTREAM_ERR_DELETED);
+    cr_assert_eq(ds_reader_error(p->r)->status, 410);
 }
 
 SCENARIO(reader_gone, goes_on_at_the_earliest, from_old_earliest)
