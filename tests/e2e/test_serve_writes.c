@@ -171,3 +171,68 @@ E2E_BOTH(serve_writes, a_close_under_a_number_that_is_taken)
     };
     tell(steps, COUNT(steps));
 }
+
+#define OF(name) "Stream-Forked-From: /v1/stream/" name
+#define ZERO     "Stream-Fork-Offset: 0000000000000000_0000000000000000"
+#define FAR      "Stream-Fork-Offset: 0000000000000000_0000000000999999"
+#define SUB(n)   "Stream-Fork-Sub-Offset: " n
+
+E2E_BOTH(serve_writes, forks)
+{
+    static const struct step steps[] = {
+        {"PUT", "f", {TEXT, OF("none")}, NULL, 404, {NULL}},
+        {"PUT", "s", {TEXT, "Stream-TTL: 1000"}, "hello ", 201, {NEXT}},
+        {"POST", "s", {TEXT, NUMBERED("p", "3", "0")}, "world", 200, {NEXT}},
+        {"PUT", "f", {TEXT, OF("s"), FAR}, NULL, 400, {NULL}},
+        {"PUT", "f", {TEXT, OF("s"), "Stream-Fork-Offset: x"}, NULL, 400, {NULL}},
+        {"PUT", "f", {TEXT, OF("s"), "Stream-Fork-Offset: now"}, NULL, 400, {NULL}},
+        {"PUT", "f", {TEXT, SUB("0")}, NULL, 400, {NULL}},
+        {"PUT", "f", {TEXT, OF("s"), ZERO, SUB("01")}, NULL, 400, {NULL}},
+        {"PUT", "f", {TEXT, OF("s"), ZERO, SUB("-1")}, NULL, 400, {NULL}},
+        {"PUT", "f", {TEXT, OF("s"), ZERO, SUB("7")}, NULL, 400, {NULL}},
+        {"PUT", "f", {TEXT, OF("s"), SUB("1")}, NULL, 400, {NULL}},
+        {"PUT", "f", {"Content-Type: text/html", OF("s")}, NULL, 409, {NULL}},
+        {"PUT", "f", {OF("s")}, NULL, 201, {NEXT, "Content-Type=text/plain", "Location", OPEN}},
+        {"PUT", "f", {TEXT, OF("s"), ZERO}, NULL, 409, {NULL}},
+        {"PUT", "f", {TEXT}, NULL, 409, {NULL}},
+        {"HEAD", "f", {NULL}, NULL, 200, {"Stream-TTL=1000", OPEN}},
+        {"PUT", "g", {TEXT, OF("s"), ZERO, SUB("4"), "Stream-TTL: 5"}, "p!", 201, {NEXT}},
+        {"PUT", "g", {TEXT, OF("s"), ZERO, SUB("4"), "Stream-TTL: 5"}, "p!", 200, {NEXT}},
+        {"PUT", "g", {TEXT, OF("s"), ZERO, SUB("5"), "Stream-TTL: 5"}, NULL, 409, {NULL}},
+        {"HEAD", "g", {NULL}, NULL, 200, {"Stream-TTL=5"}},
+        /* The source's producers are unknown to a fork. */
+        {"POST", "f", {TEXT, NUMBERED("p", "0", "0")}, "!", 200, {P("Epoch=0")}},
+        {"POST", "s", {TEXT, NUMBERED("p", "3", "1")}, "?", 200, {NEXT}},
+        {"POST", "s", {CLOSE}, "", 204, {CLOSED}},
+        {"HEAD", "f", {NULL}, NULL, 200, {OPEN}},
+        {"PUT", "h", {TEXT, OF("s"), CLOSE}, NULL, 201, {CLOSED}},
+        {"PUT", "i", {TEXT, OF("f")}, "i", 201, {NEXT, OPEN}},
+        {"DELETE", "h", {NULL}, NULL, 204, {NULL}},
+        {"GET", "h", {NULL}, NULL, 404, {NULL}},
+        {"DELETE", "s", {NULL}, NULL, 204, {NULL}},
+        {"GET",
+         "s",
+         {NULL},
+         NULL,
+         410,
+         {"!"
+          "Stream-Next-Offset"}},
+        {"HEAD", "s", {NULL}, NULL, 410, {NULL}},
+        {"DELETE", "s", {NULL}, NULL, 410, {NULL}},
+        {"POST", "s", {TEXT}, "x", 410, {NULL}},
+        {"POST", "s", {CLOSE}, "", 410, {NULL}},
+        {"PUT", "s", {TEXT}, NULL, 409, {NULL}},
+        {"PUT", "h", {TEXT, OF("s")}, NULL, 409, {NULL}},
+        {"DELETE", "f", {NULL}, NULL, 204, {NULL}},
+        {"GET", "f", {NULL}, NULL, 410, {NULL}},
+    };
+    tell(steps, COUNT(steps));
+    e2e_same("a fork within an append", e2e_get(e2e_url("g"), "-1"), e2e_text("hellp!"));
+    e2e_same("a fork of a fork", e2e_get(e2e_url("i"), "-1"), e2e_text("hello world!i"));
+    static const struct step rest[] = {
+        {"DELETE", "g", {NULL}, NULL, 204, {NULL}}, {"GET", "s", {NULL}, NULL, 410, {NULL}},
+        {"DELETE", "i", {NULL}, NULL, 204, {NULL}}, {"GET", "f", {NULL}, NULL, 404, {NULL}},
+        {"GET", "s", {NULL}, NULL, 404, {NULL}},    {"PUT", "s", {TEXT}, NULL, 201, {NEXT}},
+    };
+    tell(rest, COUNT(rest));
+}
