@@ -37,6 +37,7 @@ struct dstream_reader {
     struct ds_posted cancel;
     bool acting;        /* the machine's steps are being taken */
     bool refused;       /* the server refused the credentials of the last request */
+    bool dropped;       /* paused from inside the callback for a request */
     bool lost;          /* a piece of the body could not be kept */
     struct ds_buf rest; /* bytes of the body that came after a batch; `used` of them are fed */
     size_t used;
@@ -157,6 +158,16 @@ static void end(dstream_reader *r, enum dstream_code code)
     end_call(r);
 }
 
+/* On the loop's thread. */
+static void obey_cancel(void *ctx)
+{
+    dstream_reader *r = ctx;
+    if (r->state == STATE_ENDED)
+        return;
+    stop(r);
+    ds_error_set(&r->error, DSTREAM_ERR_CANCELLED, "%s", dstream_code_text(DSTREAM_ERR_CANCELLED));
+}
+
 static enum dstream_code ask_hook(dstream_reader *r, dstream_request *q, struct ds_request *req)
 {
     bool refused = r->refused;
@@ -166,7 +177,7 @@ static enum dstream_code ask_hook(dstream_reader *r, dstream_request *q, struct 
         return DSTREAM_ERR_CANCELLED;
     enum dstream_code rc = ds_hook_begin(q, r->options, req, refused);
     end_call(r);
-    r->refused = false;
+    r->refused = refused && r->dropped;
     return rc;
 }
 
@@ -175,9 +186,14 @@ static void request(dstream_reader *r, const struct ds_request *req)
     static const struct ds_result no_memory = {DS_END_NOMEM, false, "no memory for a request"};
     struct ds_request full = *req;
     dstream_request added = {.nheaders = 0};
+    r->dropped = false;
     enum dstream_code rc = ask_hook(r, &added, &full);
-    if (rc != DSTREAM_OK) {
+    if (cancelled(r))
+        obey_cancel(r);
+    if (rc != DSTREAM_OK || r->dropped || cancelled(r)) {
         ds_hook_end(&added);
+        if (rc == DSTREAM_OK)
+            return;
         if (!cancelled(r)) {
             ds_error_set(&r->error, rc, "the callback for a request failed: %s",
                          dstream_code_text(rc));
@@ -193,16 +209,6 @@ static void request(dstream_reader *r, const struct ds_request *req)
     ds_hook_end(&added);
     if (!r->transfer)
         ds_reader_end(r->core, &no_memory, ds_loop_now(r->loop));
-}
-
-/* On the loop's thread. */
-static void obey_cancel(void *ctx)
-{
-    dstream_reader *r = ctx;
-    if (r->state == STATE_ENDED)
-        return;
-    stop(r);
-    ds_error_set(&r->error, DSTREAM_ERR_CANCELLED, "%s", dstream_code_text(DSTREAM_ERR_CANCELLED));
 }
 
 static void acknowledge(dstream_reader *r)
@@ -411,6 +417,7 @@ void dstream_reader_resume(dstream_reader *r)
 void dstream_reader_pause(dstream_reader *r)
 {
     ds_reader_pause(r->core);
+    r->dropped = true;
     stop_transfer(r);
 }
 
@@ -456,14 +463,17 @@ enum dstream_next dstream_reader_next(dstream_reader *r, int64_t timeout_ms,
         obey_cancel(r);
     else if (!go_on(r))
         return DSTREAM_NEXT_ERROR;
-    int64_t until = timeout_ms < 0 ? DS_NEVER : ds_loop_now(r->loop) + timeout_ms;
+    int64_t now = ds_loop_update(r->loop);
+    int64_t until = timeout_ms < 0 || timeout_ms > DS_NEVER - now ? DS_NEVER : now + timeout_ms;
     while (r->state == STATE_RUNNING) {
         int64_t left = until == DS_NEVER ? -1 : until - ds_loop_now(r->loop);
         if (until != DS_NEVER && left < 0)
             left = 0;
-        if (dstream_loop_turn(r->loop, left) != DSTREAM_OK) {
-            ds_error_set(&r->error, DSTREAM_ERR_NOMEM, "no memory for the loop");
-            return DSTREAM_NEXT_ERROR;
+        enum dstream_code rc = dstream_loop_turn(r->loop, left);
+        if (rc != DSTREAM_OK) {
+            if (rc == DSTREAM_ERR_NOMEM)
+                ds_error_set(&r->error, rc, "no memory for the loop");
+            return DSTREAM_NEXT_ERROR; /* else from inside a callback of its loop */
         }
         if (r->state == STATE_RUNNING && until != DS_NEVER && ds_loop_update(r->loop) >= until)
             return DSTREAM_NEXT_TIMEOUT;

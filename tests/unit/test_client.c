@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/loop.h"
@@ -365,6 +366,81 @@ Test(client, an_addition_that_cannot_be_sent_is_not_left_out)
     cr_assert_eq(dstream_reader_next(r, LIMIT_MS, &b), DSTREAM_NEXT_ERROR);
     cr_assert_eq(dstream_error_code(dstream_reader_error(r)), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(s->requests, 0);
+    dstream_reader_free(r);
+    server_end(s);
+}
+
+/* What a callback for a request does to its own reader. */
+struct meddler {
+    dstream_reader *r;
+    unsigned asked;
+    bool pause, cancel;
+};
+
+static enum dstream_code meddle(void *ctx, dstream_request *q, bool refused)
+{
+    struct meddler *m = ctx;
+    (void)q;
+    (void)refused;
+    m->asked++;
+    if (m->pause && m->asked == 2)
+        dstream_reader_pause(m->r);
+    if (m->cancel && m->asked == 2)
+        dstream_reader_cancel(m->r);
+    return DSTREAM_OK;
+}
+
+static void meddled_with(struct meddler *m, struct seen *seen, unsigned requests)
+{
+    struct server *s = server_new();
+    dstream_options *o = dstream_options_new();
+    dstream_loop *loop = dstream_loop_new();
+    dstream_options_set_on_request(o, meddle, m);
+    cr_assert_eq(dstream_reader_open(&m->r, loop, s->url, o), DSTREAM_OK);
+    dstream_options_free(o);
+    dstream_reader_start(m->r, on_batch, on_end, seen);
+    turn_until(loop, m->asked == 2);
+    for (int i = 0; i < 10; i++)
+        dstream_loop_turn(loop, 5);
+    cr_assert_eq(s->requests, 1);
+    dstream_reader_resume(m->r);
+    if (m->pause)
+        turn_until(loop, seen->ends > 0);
+    cr_assert_eq(s->requests, requests);
+    dstream_reader_free(m->r);
+    dstream_loop_free(loop);
+    server_end(s);
+}
+
+Test(client, a_pause_from_inside_the_callback_for_a_request_sends_nothing)
+{
+    struct meddler m = {.pause = true};
+    struct seen seen = {.batches = 0};
+    meddled_with(&m, &seen, 3);
+    cr_assert_str_eq(seen.data, "abc");
+}
+
+Test(client, a_cancel_from_inside_the_callback_for_a_request_sends_nothing)
+{
+    struct meddler m = {.cancel = true};
+    struct seen seen = {.batches = 0};
+    meddled_with(&m, &seen, 1);
+    cr_assert_eq(seen.ends, 0);
+}
+
+Test(client, waits_as_long_as_it_is_told_also_after_a_time_out)
+{
+    struct server *s = server_new();
+    dstream_reader *r = open_live(NULL, s->url);
+    const dstream_batch *b;
+    while (dstream_reader_next(r, 200, &b) != DSTREAM_NEXT_TIMEOUT)
+        continue;
+    poll(NULL, 0, 100); /* the caller does something else */
+    struct timespec from, to;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    cr_assert_eq(dstream_reader_next(r, 80, &b), DSTREAM_NEXT_TIMEOUT);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    cr_assert_geq((to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000, 79);
     dstream_reader_free(r);
     server_end(s);
 }
