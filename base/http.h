@@ -50,6 +50,7 @@ enum ds_end {
     DS_END_CUT,         /* reset, closed early, framing broken */
     DS_END_TLS,         /* handshake broken off: may be passing trouble */
     DS_END_TLS_REFUSED, /* certificate not acceptable or the TLS files unusable: final */
+    DS_END_PROXY_AUTH,  /* the proxy wants other credentials (407): final */
     DS_END_BAD,         /* URL, header or option not usable: final */
     DS_END_PROTOCOL,    /* an answer that is of no use, as in a coding not asked for: final */
     DS_END_LIMIT,       /* head over its cap */

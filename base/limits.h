@@ -23,6 +23,7 @@ struct ds_limits {
     int64_t healthy_sse;     /* an SSE connection that ends sooner without progress is short */
     int64_t short_base, short_max; /* waits between short SSE connections */
     int64_t idle_within; /* answers sooner than this without payload count as no progress */
+    int64_t hold_shared; /* a consumer may hold up a transfer of HTTP/2 */
     int64_t idle_max;    /* longest pace between such answers */
     int64_t replica_lag; /* how long what looks like another stream may be a replica that lags */
     int64_t probe_base, probe_max; /* after falling back to long-poll, until SSE is tried again */

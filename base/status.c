@@ -71,6 +71,8 @@ enum dstream_code ds_end_code(enum ds_end end)
     case DS_END_TLS:
     case DS_END_TLS_REFUSED:
         return DSTREAM_ERR_TLS;
+    case DS_END_PROXY_AUTH:
+        return DSTREAM_ERR_AUTH;
     case DS_END_BAD:
         return DSTREAM_ERR_ARGUMENT;
     case DS_END_PROTOCOL:

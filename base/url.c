@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/url.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,16 +131,22 @@ static bool host_ok(struct span host)
     return host.n > 0;
 }
 
-static bool usable(const struct parts *u)
+/* Whether it is in order, but for the scheme. */
+static bool usable_as(const struct parts *u)
 {
     for (const char *p = u->scheme.p; *p; p++) {
         unsigned char c = (unsigned char)*p;
         if (c <= ' ' || c == 0x7F)
             return false;
     }
-    return is_http(u) && host_ok(u->host) && port_number(u) >= 0 &&
+    return host_ok(u->host) && port_number(u) >= 0 &&
            (u->userinfo.n == 0 || (!memchr(u->userinfo.p, '@', u->userinfo.n) &&
                                    !memchr(u->userinfo.p, '\\', u->userinfo.n)));
+}
+
+static bool usable(const struct parts *u)
+{
+    return is_http(u) && usable_as(u);
 }
 
 bool ds_url_valid(const char *url)
@@ -157,6 +164,76 @@ bool ds_url_is_http(const char *url)
 {
     struct parts u = split(url);
     return is_http(&u);
+}
+
+bool ds_url_is_https(const char *url)
+{
+    struct parts u = split(url);
+    return is(u.scheme, "https");
+}
+
+/* --- other ways to a host --------------------------------------------------------------------- */
+
+static bool is_proxy_scheme(struct span scheme)
+{
+    static const char *const known[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (is(scheme, known[i]))
+            return true;
+    }
+    return false;
+}
+
+bool ds_proxy_valid(const char *url)
+{
+    struct parts u = split(url);
+    struct ds_buf whole;
+    if (!*url)
+        return true;
+    if (u.scheme.n > 0)
+        return is_proxy_scheme(u.scheme) && usable_as(&u);
+    ds_buf_init(&whole, strlen(url) + 16);
+    const char *text =
+        ds_buf_addf(&whole, "http://%s", url) == DSTREAM_OK ? ds_buf_str(&whole) : NULL;
+    bool valid = text && ds_url_valid(text);
+    ds_buf_free(&whole);
+    return valid;
+}
+
+/* One of those behind the second colon, as inet_pton() takes it. */
+static bool is_address(struct span s)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned char out[16];
+    bool literal = s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']';
+    if (literal)
+        s = (struct span){s.p + 1, s.n - 2};
+    if (s.n == 0 || s.n >= sizeof text)
+        return false;
+    memcpy(text, s.p, s.n);
+    text[s.n] = '\0';
+    return inet_pton(AF_INET6, text, out) == 1 || (!literal && inet_pton(AF_INET, text, out) == 1);
+}
+
+bool ds_resolve_valid(const char *s)
+{
+    struct parts u = {.scheme = {"http", 4}};
+    const char *colon = strchr(s, ':'), *second = colon ? strchr(colon + 1, ':') : NULL;
+    if (!second || second == colon + 1)
+        return false;
+    u.host = (struct span){s, (size_t)(colon - s)};
+    u.port = (struct span){colon + 1, (size_t)(second - colon - 1)};
+    /* These have a meaning of their own to libcurl in front. */
+    if (u.host.n == 0 || strspn(s, "+-") > 0 || !host_ok(u.host) || port_number(&u) < 0)
+        return false;
+    for (const char *p = second + 1;; p++) {
+        size_t n = strcspn(p, ",");
+        if (!is_address((struct span){p, n}))
+            return false;
+        p += n;
+        if (!*p)
+            return true;
+    }
 }
 
 /* --- origins ---------------------------------------------------------------------------------- */

@@ -39,6 +39,14 @@ bool ds_url_is_upgrade(const char *from, const char *to);
 bool ds_url_is_downgrade(const char *from, const char *to);
 /* Whether it is http: or https: at all. */
 bool ds_url_is_http(const char *url);
+bool ds_url_is_https(const char *url);
+
+/* What names a proxy: [SCHEME://][USER:PASSWORD@]HOST[:PORT], with a scheme of http (the default),
+ * https, socks4, socks4a, socks5 or socks5h. "" is none. */
+bool ds_proxy_valid(const char *url);
+/* "HOST:PORT:ADDRESS", with several addresses joined by commas, those of IPv6 in brackets or
+ * without. */
+bool ds_resolve_valid(const char *s);
 
 /* An offset or cursor as a server may send it: 1..DS_TOKEN_MAX bytes, none of them a control
  * character, a space or 0x7F. ERR_PROTOCOL, or ERR_LIMIT for one that is too long. */

@@ -29,7 +29,7 @@ static const struct {
     {DSTREAM_ERR_RESOLVE, DS_EXIT_UNAVAILABLE, "check the host's name"},
     {DSTREAM_ERR_CONNECT, DS_EXIT_UNAVAILABLE, "check that the server runs, and its port"},
     {DSTREAM_ERR_TLS, DS_EXIT_UNAVAILABLE,
-     "check the server's certificate, or name who signed it with --cacert"},
+     "check the certificates: --cacert names who signed the server's, --cert is your own"},
     {DSTREAM_ERR_NETWORK, DS_EXIT_UNAVAILABLE, "try again"},
     {DSTREAM_ERR_TIMEOUT, DS_EXIT_TEMPORARY, "try again later"},
     {DSTREAM_ERR_REDIRECT, DS_EXIT_UNAVAILABLE, "use the URL that the stream has now"},
@@ -332,7 +332,7 @@ static int start(struct ds_cli *c)
         return rc;
     if (c->opt.secret_in_argv)
         ds_cli_warn(c, "a secret on the command line may have been seen by others: use "
-                       "--header @FILE or STREAM_AUTH");
+                       "--header @FILE, STREAM_AUTH, or https_proxy in the environment");
     set_limits(&c->limits, &c->opt);
     return run(c);
 }

@@ -30,13 +30,9 @@ static const char *add(struct ds_cli_options *o, const char *header, size_t n)
     const char **headers = ds_realloc(o->headers, (o->nheaders + 1) * sizeof *headers);
     if (headers)
         o->headers = headers;
-    char **owned = ds_realloc(o->owned, (o->nowned + 1) * sizeof *owned);
-    if (owned)
-        o->owned = owned;
-    char *copy = headers && owned ? ds_strndup(header, n) : NULL;
+    const char *copy = headers ? ds_cli_own(o, header, n) : NULL;
     if (!copy)
         return "more memory";
-    o->owned[o->nowned++] = copy;
     o->headers[o->nheaders++] = copy;
     const char *why;
     return memchr(header, '\0', n) || ds_header_check(copy, &why) != DSTREAM_OK

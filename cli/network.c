@@ -3,6 +3,11 @@
 
 #include "cli/network.h"
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "base/url.h"
 
 #define URL_MAX ((size_t)64 * 1024)
@@ -50,6 +55,13 @@ static bool takes_headers(struct ds_cli *c, const char *url)
     return same;
 }
 
+static void say_foreign(struct ds_cli *c, const char *what, const char *url)
+{
+    char shown[256];
+    ds_url_redact(url, shown, sizeof shown);
+    ds_cli_warn(c, "%s: %s not sent there: it is of another origin", shown, what);
+}
+
 static enum dstream_code add_headers(struct ds_cli *c, dstream_options *o, const char *url,
                                      struct dstream_error *err)
 {
@@ -57,10 +69,7 @@ static enum dstream_code add_headers(struct ds_cli *c, dstream_options *o, const
     if (c->opt.nheaders == 0)
         return rc;
     if (!takes_headers(c, url)) {
-        char shown[256];
-        ds_url_redact(url, shown, sizeof shown);
-        ds_cli_warn(c, "%s: --header and STREAM_AUTH are not sent there: it is of another origin",
-                    shown);
+        say_foreign(c, "--header and STREAM_AUTH are", url);
         return rc;
     }
     for (size_t i = 0; i < c->opt.nheaders && rc == DSTREAM_OK; i++)
@@ -77,19 +86,68 @@ static void on_trace(void *ctx, const char *method, const char *url, int status)
         ds_cli_say(c, "%s %s", method, url);
 }
 
+/* What is ours to show to a server: only where it is of the origin that such things are for. */
+static enum dstream_code add_identity(struct ds_cli *c, dstream_options *o, const char *url,
+                                      struct dstream_error *err)
+{
+    enum dstream_code rc = DSTREAM_OK;
+    if (c->opt.key && !c->opt.cert)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "--key is of no use without --cert");
+    if (!c->opt.cert)
+        return rc;
+    if (takes_headers(c, url))
+        rc = dstream_options_set_cert(o, c->opt.cert, c->opt.key);
+    else
+        say_foreign(c, "--cert is", url);
+    return rc == DSTREAM_OK ? rc : ds_error_set(err, rc, "--cert cannot be used");
+}
+
+/* By host, so that it needs no origin. One that is asked for and not there is a mistake. */
+static enum dstream_code add_netrc(struct ds_cli *c, dstream_options *o, struct dstream_error *err)
+{
+    const char *path = getenv("NETRC"), *home = getenv("HOME");
+    struct ds_buf b;
+    if (!c->opt.netrc)
+        return DSTREAM_OK;
+    ds_buf_init(&b, URL_MAX);
+    if (!path || !path[0])
+        path = home && ds_buf_addf(&b, "%s/.netrc", home) == DSTREAM_OK ? ds_buf_str(&b) : NULL;
+    enum dstream_code rc;
+    if (!path)
+        rc = ds_error_set(err, DSTREAM_ERR_ARGUMENT, "--netrc: there is no NETRC and no HOME");
+    else if (access(path, R_OK) < 0)
+        rc = ds_error_set(err, DSTREAM_ERR_IO, "--netrc: %.200s: %s", path, strerror(errno));
+    else
+        rc = dstream_options_set_netrc(o, path);
+    ds_buf_free(&b);
+    return rc == DSTREAM_OK || err->code != DSTREAM_OK ? rc : ds_error_set(err, rc, "no memory");
+}
+
+static enum dstream_code set_connection(struct ds_cli *c, dstream_options *o)
+{
+    enum dstream_code rc = dstream_options_set_cacert(o, c->opt.cacert);
+    if (rc == DSTREAM_OK)
+        rc = dstream_options_set_proxy(o, c->opt.proxy);
+    for (size_t i = 0; i < c->opt.nresolve && rc == DSTREAM_OK; i++)
+        rc = dstream_options_add_resolve(o, c->opt.resolve[i]);
+    (void)dstream_options_set_insecure(o, c->opt.insecure);
+    (void)dstream_options_set_http1(o, c->opt.http1);
+    return rc;
+}
+
 enum dstream_code ds_cli_network(struct ds_cli *c, dstream_options *o, const char *url,
                                  struct dstream_error *err)
 {
     enum dstream_code rc = add_headers(c, o, url, err);
-    if (rc == DSTREAM_OK && c->opt.cacert) {
-        rc = dstream_options_set_cacert(o, c->opt.cacert);
-        if (rc != DSTREAM_OK)
-            ds_error_set(err, rc, "--cacert %.200s cannot be used", c->opt.cacert);
-    }
+    if (rc == DSTREAM_OK)
+        rc = add_identity(c, o, url, err);
+    if (rc == DSTREAM_OK)
+        rc = add_netrc(c, o, err);
     if (rc != DSTREAM_OK)
         return rc;
-    if (c->opt.insecure)
-        (void)dstream_options_set_insecure(o, true);
+    rc = set_connection(c, o);
+    if (rc != DSTREAM_OK)
+        return ds_error_set(err, rc, "an option for connections cannot be used");
     ds_options_set_limits(o, &c->limits);
     if (c->opt.verbose > 0)
         ds_options_set_trace(o, on_trace, c);

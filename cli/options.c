@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/text.h"
+#include "base/url.h"
 #include "cli/format.h"
 #include "cli/headers.h"
 
@@ -102,6 +103,17 @@ static const char *set_ttl(struct ds_cli_options *o, const struct ds_option *sel
     (void)self;
     o->ttl = value;
     return ds_parse_duration(value, &ms) ? NULL : "a duration, as 30s, 2h or 7d";
+}
+
+const char *ds_cli_own(struct ds_cli_options *o, const char *s, size_t n)
+{
+    char **owned = ds_realloc(o->owned, (o->nowned + 1) * sizeof *owned);
+    if (owned)
+        o->owned = owned;
+    char *copy = owned ? ds_strndup(s, n) : NULL;
+    if (copy)
+        o->owned[o->nowned++] = copy;
+    return copy;
 }
 
 bool ds_cli_parse_from(char *s, const char **offset, uint64_t *skip)
@@ -213,6 +225,38 @@ static const char *set_header(struct ds_cli_options *o, const struct ds_option *
     return ds_headers_take(o, value);
 }
 
+/* One that names a password is blanked out of the process list. */
+static const char *set_proxy(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    if (!ds_proxy_valid(value))
+        return "[SCHEME://]HOST[:PORT], the scheme being http, https, socks4, socks4a, socks5 or "
+               "socks5h";
+    o->proxy = ds_cli_own(o, value, strlen(value));
+    if (!o->proxy)
+        return "more memory";
+    char *at = strrchr(value, '@'), *slashes = strstr(value, "://");
+    if (at) {
+        char *from = slashes && slashes < at ? slashes + 3 : value;
+        memset(from, '*', (size_t)(at - from));
+        o->secret_in_argv = true;
+    }
+    return NULL;
+}
+
+static const char *set_resolve(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    if (!ds_resolve_valid(value))
+        return "HOST:PORT:ADDRESS, with a number as the port and an IP address";
+    const char **all = ds_realloc(o->resolve, (o->nresolve + 1) * sizeof *all);
+    if (!all)
+        return "more memory";
+    o->resolve = all;
+    o->resolve[o->nresolve++] = value;
+    return NULL;
+}
+
 static const char *set_create(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     (void)self;
@@ -313,6 +357,29 @@ const struct ds_option ds_option_table[] = {
      "Trust the certificates in FILE (PEM) instead of the system's.", set_text, AT(cacert)},
     {"insecure", 0, NULL, false, false, DS_GROUP_NETWORK, NETWORK, "insecure",
      "Accept any certificate. For tests only.", set_flag, AT(insecure)},
+    {"cert", 0, "FILE", false, false, DS_GROUP_NETWORK, NETWORK, "cert",
+     "The certificate (PEM) to show to a server that asks for one. Like headers it is for one "
+     "origin only.",
+     set_text, AT(cert)},
+    {"key", 0, "FILE", false, false, DS_GROUP_NETWORK, NETWORK, "key",
+     "Its key (PEM, without a pass phrase), where that is not in the same file.", set_text,
+     AT(key)},
+    {"netrc", 0, NULL, false, false, DS_GROUP_NETWORK, NETWORK, "netrc",
+     "Take the name and password for a URL's host from $NETRC, else ~/.netrc. They are never sent "
+     "to where a server redirects to. What is in the URL or --header goes first.",
+     set_flag, AT(netrc)},
+    {"proxy", 0, "URL", false, true, DS_GROUP_NETWORK, NETWORK, "proxy",
+     "Connect by a proxy, [SCHEME://]HOST[:PORT], with a scheme of http (the default), https, "
+     "socks4, socks4a, socks5 or socks5h. Without it http_proxy (for http URLs), https_proxy and "
+     "all_proxy in the environment count; an empty URL is no proxy. Hosts in no_proxy are "
+     "connected "
+     "to directly.",
+     set_proxy, 0},
+    {"resolve", 0, "HOST:PORT:ADDRESS", false, false, DS_GROUP_NETWORK, NETWORK, "resolve",
+     "Connect to this address, or these, joined by commas, for HOST and PORT.", set_resolve, 0},
+    {"http1.1", 0, NULL, false, false, DS_GROUP_NETWORK, NETWORK, "http1.1",
+     "Use HTTP/1.1 alone. Without it HTTP/2 is used over https where the server offers it.",
+     set_flag, AT(http1)},
     {"connect-timeout", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "connect-timeout",
      "For making a connection. The default is 10s.", set_duration, AT(connect_timeout)},
     {"header-timeout", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "header-timeout",
@@ -588,7 +655,9 @@ void ds_cli_options_free(struct ds_cli_options *o)
         ds_free(o->owned[i]);
     ds_free(o->owned);
     ds_free(o->headers);
+    ds_free(o->resolve);
     o->owned = NULL;
-    o->headers = NULL;
-    o->nowned = o->nheaders = 0;
+    o->headers = o->resolve = NULL;
+    o->proxy = NULL;
+    o->nowned = o->nheaders = o->nresolve = 0;
 }

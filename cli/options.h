@@ -60,9 +60,12 @@ struct ds_cli_options {
     /* network */
     const char **headers; /* -H, and STREAM_AUTH */
     size_t nheaders;
-    bool secret_in_argv; /* a header with a secret was given on the command line */
-    const char *cacert;
-    bool insecure;
+    bool secret_in_argv; /* a header or a proxy with a secret was given on the command line */
+    const char *cacert, *cert, *key;
+    bool insecure, netrc, http1;
+    const char *proxy;    /* owned; NULL: the environment's */
+    const char **resolve; /* --resolve */
+    size_t nresolve;
     int64_t connect_timeout, stall_timeout, header_timeout; /* ms; -1: default */
     int64_t replica_lag;                                    /* the same */
     enum dstream_gone on_gone;
@@ -80,7 +83,7 @@ struct ds_cli_options {
     /* decode */
     bool batches;
     const char *encoding;
-    /* private: what headers point to */
+    /* private: what headers and proxy point to */
     char **owned;
     size_t nowned;
 };
@@ -136,6 +139,8 @@ void ds_cli_options_free(struct ds_cli_options *o);
  * ERR_NOMEM. Options that are given wrongly in combination are the commands' to refuse. */
 enum dstream_code ds_cli_options_parse(struct ds_cli_options *o, int argc, char **argv,
                                        const char **args, size_t *nargs, struct ds_buf *why);
+/* A copy of `n` bytes that lives as long as the options. NULL without memory. */
+const char *ds_cli_own(struct ds_cli_options *o, const char *s, size_t n);
 /* "OFFSET[,SKIP]", "beginning" or "now", as --from takes it. `s` is cut at the comma where it is
  * right, else unchanged. */
 bool ds_cli_parse_from(char *s, const char **offset, uint64_t *skip);

@@ -113,7 +113,11 @@ static bool advance(struct ds_calling *x)
             request(x, &s.request);
             break;
         case DS_CALL_STEP_ABORT:
-            cancel(x);
+            if (s.silent)
+                ds_transfer_abandon(x->transfer);
+            else
+                ds_transfer_cancel(x->transfer);
+            x->transfer = NULL;
             ds_call_aborted(x->call);
             break;
         case DS_CALL_STEP_NOTICE:

@@ -7,6 +7,49 @@
 #include "base/header.h"
 #include "base/url.h"
 
+/* --- text ------------------------------------------------------------------------------------- */
+
+static void list_free(struct ds_list *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        ds_free(l->at[i]);
+    ds_free(l->at);
+}
+
+static enum dstream_code list_add(struct ds_list *l, const char *s)
+{
+    char *copy = ds_strdup(s);
+    char **all = copy ? ds_realloc(l->at, (l->n + 1) * sizeof *all) : NULL;
+    if (!all) {
+        ds_free(copy);
+        return DSTREAM_ERR_NOMEM;
+    }
+    l->at = all;
+    l->at[l->n++] = copy;
+    return DSTREAM_OK;
+}
+
+static enum dstream_code list_copy(struct ds_list *to, const struct ds_list *from)
+{
+    enum dstream_code rc = DSTREAM_OK;
+    for (size_t i = 0; i < from->n && rc == DSTREAM_OK; i++)
+        rc = list_add(to, from->at[i]);
+    return rc;
+}
+
+/* Replaces *slot by a copy of `s`; NULL empties it. */
+static enum dstream_code set_string(char **slot, const char *s)
+{
+    char *copy = ds_strdup(s);
+    if (s && !copy)
+        return DSTREAM_ERR_NOMEM;
+    ds_free(*slot);
+    *slot = copy;
+    return DSTREAM_OK;
+}
+
+/* --- made and freed --------------------------------------------------------------------------- */
+
 dstream_options *dstream_options_new(void)
 {
     dstream_options *o = ds_calloc(1, sizeof *o);
@@ -21,13 +64,18 @@ void dstream_options_free(dstream_options *o)
 {
     if (!o)
         return;
-    for (size_t i = 0; i < o->nheaders; i++)
-        ds_free(o->headers[i]);
-    ds_free(o->headers);
+    list_free(&o->headers);
+    list_free(&o->resolve);
     ds_free(o->cacert);
+    ds_free(o->cert);
+    ds_free(o->key);
+    ds_free(o->netrc);
+    ds_free(o->proxy);
     ds_free(o->content_type);
     ds_free(o);
 }
+
+/* --- public options --------------------------------------------------------------------------- */
 
 enum dstream_code dstream_options_set_start(dstream_options *o, const char *offset, uint64_t skip)
 {
@@ -52,35 +100,11 @@ enum dstream_code dstream_options_set_live(dstream_options *o, enum dstream_live
     return DSTREAM_ERR_ARGUMENT;
 }
 
-static enum dstream_code append_header(dstream_options *o, const char *header)
-{
-    char *copy = ds_strdup(header);
-    char **all = copy ? ds_realloc(o->headers, (o->nheaders + 1) * sizeof *all) : NULL;
-    if (!all) {
-        ds_free(copy);
-        return DSTREAM_ERR_NOMEM;
-    }
-    o->headers = all;
-    o->headers[o->nheaders++] = copy;
-    return DSTREAM_OK;
-}
-
 enum dstream_code dstream_options_add_header(dstream_options *o, const char *header)
 {
     const char *why;
     enum dstream_code rc = ds_header_check(header, &why);
-    return rc == DSTREAM_OK ? append_header(o, header) : rc;
-}
-
-/* Replaces *slot by a copy of `s`; NULL empties it. */
-static enum dstream_code set_string(char **slot, const char *s)
-{
-    char *copy = ds_strdup(s);
-    if (s && !copy)
-        return DSTREAM_ERR_NOMEM;
-    ds_free(*slot);
-    *slot = copy;
-    return DSTREAM_OK;
+    return rc == DSTREAM_OK ? list_add(&o->headers, header) : rc;
 }
 
 enum dstream_code dstream_options_set_cacert(dstream_options *o, const char *path)
@@ -117,6 +141,35 @@ enum dstream_code dstream_options_set_insecure(dstream_options *o, bool insecure
     o->insecure = insecure;
     return DSTREAM_OK;
 }
+
+enum dstream_code dstream_options_set_cert(dstream_options *o, const char *cert, const char *key)
+{
+    enum dstream_code rc = !cert && key ? DSTREAM_ERR_ARGUMENT : set_string(&o->cert, cert);
+    return rc == DSTREAM_OK ? set_string(&o->key, key) : rc;
+}
+
+enum dstream_code dstream_options_set_netrc(dstream_options *o, const char *path)
+{
+    return set_string(&o->netrc, path);
+}
+
+enum dstream_code dstream_options_set_proxy(dstream_options *o, const char *url)
+{
+    return url && !ds_proxy_valid(url) ? DSTREAM_ERR_ARGUMENT : set_string(&o->proxy, url);
+}
+
+enum dstream_code dstream_options_add_resolve(dstream_options *o, const char *entry)
+{
+    return ds_resolve_valid(entry) ? list_add(&o->resolve, entry) : DSTREAM_ERR_ARGUMENT;
+}
+
+enum dstream_code dstream_options_set_http1(dstream_options *o, bool only)
+{
+    o->http1 = only;
+    return DSTREAM_OK;
+}
+
+/* --- those of the command --------------------------------------------------------------------- */
 
 void ds_options_set_limits(dstream_options *o, const struct ds_limits *l)
 {
@@ -161,14 +214,22 @@ void ds_options_set_trace(dstream_options *o, ds_on_trace on_trace, void *ctx)
     o->trace_ctx = ctx;
 }
 
+/* --- copied and used -------------------------------------------------------------------------- */
+
 static enum dstream_code copy_strings(dstream_options *to, const dstream_options *from)
 {
-    enum dstream_code rc = set_string(&to->cacert, from->cacert);
+    enum dstream_code rc = list_copy(&to->headers, &from->headers);
     if (rc == DSTREAM_OK)
-        rc = set_string(&to->content_type, from->content_type);
-    for (size_t i = 0; i < from->nheaders && rc == DSTREAM_OK; i++)
-        rc = append_header(to, from->headers[i]);
-    return rc;
+        rc = list_copy(&to->resolve, &from->resolve);
+    if (rc == DSTREAM_OK)
+        rc = set_string(&to->cacert, from->cacert);
+    if (rc == DSTREAM_OK)
+        rc = dstream_options_set_cert(to, from->cert, from->key);
+    if (rc == DSTREAM_OK)
+        rc = set_string(&to->netrc, from->netrc);
+    if (rc == DSTREAM_OK)
+        rc = set_string(&to->proxy, from->proxy);
+    return rc == DSTREAM_OK ? set_string(&to->content_type, from->content_type) : rc;
 }
 
 dstream_options *ds_options_copy(const dstream_options *o)
@@ -177,9 +238,8 @@ dstream_options *ds_options_copy(const dstream_options *o)
     if (!copy || !o)
         return copy;
     *copy = *o;
-    copy->headers = NULL;
-    copy->nheaders = 0;
-    copy->cacert = copy->content_type = NULL;
+    copy->headers = copy->resolve = (struct ds_list){.n = 0};
+    copy->cacert = copy->cert = copy->key = copy->netrc = copy->proxy = copy->content_type = NULL;
     if (copy_strings(copy, o) != DSTREAM_OK) {
         dstream_options_free(copy);
         return NULL;
@@ -191,10 +251,17 @@ enum dstream_code ds_options_session(struct ds_session **out, dstream_loop *l,
                                      const dstream_options *o, struct dstream_error *err)
 {
     struct ds_transport_options t = {
-        .headers = (const char *const *)o->headers,
-        .nheaders = o->nheaders,
+        .headers = (const char *const *)o->headers.at,
+        .nheaders = o->headers.n,
         .cacert = o->cacert,
         .insecure = o->insecure,
+        .cert = o->cert,
+        .key = o->key,
+        .netrc = o->netrc,
+        .proxy = o->proxy,
+        .resolve = (const char *const *)o->resolve.at,
+        .nresolve = o->resolve.n,
+        .http1 = o->http1,
         .connect_ms = o->limits.connect,
         .max_head = o->limits.max_head,
     };

@@ -5,15 +5,23 @@
 
 #include "client/reader.h"
 
+struct ds_list {
+    char **at;
+    size_t n;
+};
+
 /* All strings are its own. */
 struct dstream_options {
     char offset[DS_TOKEN_MAX + 1]; /* never empty */
     uint64_t skip;
     enum dstream_live live;
-    char **headers; /* checked: can be sent as they are */
-    size_t nheaders;
-    char *cacert; /* NULL: the system's */
-    bool insecure;
+    struct ds_list headers; /* checked: can be sent as they are */
+    struct ds_list resolve; /* the same */
+    char *cacert;           /* NULL: the system's */
+    char *cert, *key;       /* NULL: none; in `cert` */
+    char *netrc;            /* NULL: none */
+    char *proxy;            /* NULL: the environment's; "": none */
+    bool insecure, http1;
     struct ds_limits limits;
     bool stop_at_tail, wait_create, recheck, parts, live_at_once;
     enum dstream_gone on_gone;

@@ -32,6 +32,7 @@ struct dstream_reader {
     struct ds_session *session;
     struct ds_transfer *transfer; /* NULL: none */
     struct ds_timer timer;
+    struct ds_timer hold; /* armed while the transfer is paused, where that must not last */
     enum state state;
     _Atomic int gate; /* enum gate: whether a callback may begin */
     struct ds_posted cancel;
@@ -78,6 +79,11 @@ static void soon(dstream_reader *r)
     (void)ds_timer_set(r->loop, &r->timer, ds_loop_now(r->loop));
 }
 
+static void hold_from_now(dstream_reader *r)
+{
+    (void)ds_timer_set(r->loop, &r->hold, ds_loop_now(r->loop) + r->options->limits.hold_shared);
+}
+
 /* --- what transport calls --------------------------------------------------------------------- */
 
 static void on_connected(void *ctx)
@@ -116,6 +122,8 @@ static bool on_body(void *ctx, const char *p, size_t n)
         return true;
     if (ds_buf_add(&r->rest, p + used, n - used) != DSTREAM_OK)
         r->lost = true;
+    if (r->transfer && ds_transfer_shares(r->transfer))
+        hold_from_now(r);
     return false;
 }
 
@@ -132,14 +140,33 @@ static const struct ds_transfer_ops transfer_ops = {
 
 /* --- steps ------------------------------------------------------------------------------------ */
 
-static void stop_transfer(dstream_reader *r)
+/* The transfer, which is no longer the reader's. */
+static struct ds_transfer *let_go(dstream_reader *r)
 {
     struct ds_transfer *x = r->transfer;
     r->transfer = NULL;
     r->rest.len = r->used = 0;
     r->lost = false;
-    if (x)
-        ds_transfer_cancel(x);
+    if (r->loop)
+        ds_timer_stop(r->loop, &r->hold);
+    return x;
+}
+
+static void stop_transfer(dstream_reader *r)
+{
+    ds_transfer_cancel(let_go(r));
+}
+
+/* The consumer has held the transfer up for too long. */
+static void on_hold(void *ctx)
+{
+    dstream_reader *r = ctx;
+    if (r->state != STATE_HELD) {
+        hold_from_now(r); /* it is about to go on, perhaps only to the next batch */
+        return;
+    }
+    stop_transfer(r);
+    ds_reader_drop(r->core);
 }
 
 static void stop(dstream_reader *r)
@@ -257,6 +284,7 @@ static bool feed_rest(dstream_reader *r)
                               ds_loop_now(r->loop));
     if (r->used == r->rest.len) {
         r->rest.len = r->used = 0;
+        ds_timer_stop(r->loop, &r->hold);
         if (r->transfer)
             ds_transfer_resume(r->transfer);
     }
@@ -280,7 +308,10 @@ static bool act(dstream_reader *r)
         request(r, &s.u.request);
         return true;
     case DS_STEP_ABORT:
-        stop_transfer(r);
+        if (s.u.silent)
+            ds_transfer_abandon(let_go(r));
+        else
+            stop_transfer(r);
         return true;
     case DS_STEP_DELIVER:
         return deliver(r, s.u.batch);
@@ -330,7 +361,8 @@ static enum dstream_code make(dstream_reader *r, dstream_loop *loop, const char 
         return DSTREAM_ERR_NOMEM;
     r->timer.fire = on_time;
     r->cancel.run = obey_cancel;
-    r->timer.ctx = r->cancel.ctx = r;
+    r->hold.fire = on_hold;
+    r->timer.ctx = r->hold.ctx = r->cancel.ctx = r;
     o = r->options;
     struct ds_reader_config c = {
         .url = url,

@@ -239,6 +239,31 @@ DSTREAM_API enum dstream_code dstream_request_add_param(dstream_request *q, cons
 DSTREAM_API enum dstream_code dstream_options_set_cacert(dstream_options *o, const char *path);
 /* Whether to accept any certificate. Off by default, and meant for tests. */
 DSTREAM_API enum dstream_code dstream_options_set_insecure(dstream_options *o, bool insecure);
+/* Files (PEM) of a certificate of our own, for servers that ask for one, and of its key. `key`
+ * NULL: it is in the file of the certificate. `cert` NULL: none. A key that needs a pass phrase
+ * cannot be used. Like the headers and what netrc has, it is for the origin of the reader's URL
+ * alone: a request that was redirected elsewhere goes without. ERR_ARGUMENT for a key alone. */
+DSTREAM_API enum dstream_code dstream_options_set_cert(dstream_options *o, const char *cert,
+                                                       const char *key);
+/* A file like ~/.netrc: names and passwords by host, for "Authorization: Basic". What is in the
+ * URL, or an Authorization header that was added, goes first. NULL (the default): none. */
+DSTREAM_API enum dstream_code dstream_options_set_netrc(dstream_options *o, const char *path);
+/* The proxy to connect by: [SCHEME://][USER:PASSWORD@]HOST[:PORT] with a scheme of http (the
+ * default), https, socks4, socks4a, socks5 or socks5h (the proxy resolves names). NULL (the
+ * default): that of the environment (http_proxy for http, https_proxy, all_proxy); "": none. Either
+ * way hosts that are in the environment's no_proxy are connected to directly. A https proxy is
+ * trusted as a server is, but always checked. ERR_ARGUMENT for another form. */
+DSTREAM_API enum dstream_code dstream_options_set_proxy(dstream_options *o, const char *url);
+/* "HOST:PORT:ADDRESS[,ADDRESS]...": connect to these addresses for HOST and PORT instead of
+ * resolving the name. May be called repeatedly. What is resolved, in whatever way, holds for all
+ * readers of a loop. Not where a proxy resolves. ERR_ARGUMENT for another form. */
+DSTREAM_API enum dstream_code dstream_options_add_resolve(dstream_options *o, const char *entry);
+/* Whether to use HTTP/1.1 alone. Off by default: over TLS it is HTTP/2 where the server agrees,
+ * with one connection for all readers of a loop that read from that server. A reader whose consumer
+ * is slow may then take up to 32 MiB; one that holds a batch for a second is disconnected until it
+ * goes on, which is seen by the server alone. On HTTP/1.1 each has a connection of its own, and a
+ * slow one costs nothing. */
+DSTREAM_API enum dstream_code dstream_options_set_http1(dstream_options *o, bool only);
 
 /* Opens a reader for the stream at `url` (http or https; its own query parameters are kept). Sends
  * nothing yet. `loop` may be NULL: the reader then has one of its own, for the blocking way. On
@@ -283,7 +308,7 @@ DSTREAM_API void dstream_reader_resume(dstream_reader *r);
 /* Both ways of use. Closes the request that is under way, and delivers nothing more until
  * dstream_reader_resume(); then reading goes on from dstream_reader_offset() by a plain GET, and
  * live again from there. A batch on offer stays on offer. For a wait that is to last: a HOLD keeps
- * its connection. */
+ * its connection (not for long where that is shared, see dstream_options_set_http1()). */
 DSTREAM_API void dstream_reader_pause(dstream_reader *r);
 /* Ends it, from any thread. No callback, not even the one for the end, begins after this has
  * returned: one that is under way on the loop's thread may still be running. The loop closes the

@@ -518,7 +518,7 @@ static struct ds_call_step under_way(struct ds_call *c, int64_t now)
 {
     if (now < c->at.due && c->at.body <= BODY_MAX)
         return wait_until(c->at.due);
-    return (struct ds_call_step){.kind = DS_CALL_STEP_ABORT};
+    return (struct ds_call_step){.kind = DS_CALL_STEP_ABORT, .silent = now >= c->at.due};
 }
 
 /* Plans the next try, from the URL as it was given. */

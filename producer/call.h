@@ -72,6 +72,7 @@ struct ds_call_step {
     struct ds_request request; /* REQUEST */
     int64_t delay;             /* NOTICE: tried again after this; ds_call_error() says why */
     int64_t until;             /* WAIT */
+    bool silent;               /* ABORT: no answer came in time */
 };
 
 struct ds_call;

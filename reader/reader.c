@@ -350,12 +350,19 @@ void ds_reader_held(struct ds_reader *r, int64_t now)
     r->a.touched = now;
 }
 
+void ds_reader_drop(struct ds_reader *r)
+{
+    if (!r->a.in_flight && r->a.outcome != DS_OUT_REDIRECT)
+        return;
+    r->a.outcome = DS_OUT_NONE;
+    r->a.in_flight = false;
+    r->catching = true;
+}
+
 void ds_reader_pause(struct ds_reader *r)
 {
     r->paused = true;
-    if (r->a.in_flight || r->a.outcome == DS_OUT_REDIRECT)
-        r->a.outcome = DS_OUT_NONE;
-    r->a.in_flight = false;
+    ds_reader_drop(r);
 }
 
 void ds_reader_resume(struct ds_reader *r, int64_t now)
@@ -378,15 +385,17 @@ struct ds_step ds_reader_step(struct ds_reader *r, int64_t now, uint64_t random)
         if (r->offered)
             return (struct ds_step){.kind = DS_STEP_DELIVER, .u.batch = &r->batch};
         if (r->a.in_flight) {
+            struct ds_step abort = {.kind = DS_STEP_ABORT};
             if (r->a.outcome == DS_OUT_NONE && !r->finished) {
                 int64_t until = deadline(r);
                 if (now < until)
                     return (struct ds_step){.kind = DS_STEP_WAIT, .u.until = until};
                 give_up(r, now);
+                abort.u.silent = true;
             }
             r->a.in_flight = false;
             r->a.ended_at = now;
-            return (struct ds_step){.kind = DS_STEP_ABORT};
+            return abort;
         }
         if (r->finished)
             return (struct ds_step){.kind = DS_STEP_DONE};

@@ -105,6 +105,7 @@ struct ds_step {
         const struct dstream_batch *batch;
         struct ds_notice notice;
         int64_t until; /* DS_NEVER: only when fed */
+        bool silent;   /* ABORT: nothing came for too long */
     } u;
 };
 
@@ -137,6 +138,9 @@ void ds_reader_set_witness(struct ds_reader *r, const struct ds_witness *w);
 /* The consumer (or a pause) kept us from reading until now: watchdogs start anew. */
 void ds_reader_held(struct ds_reader *r, int64_t now);
 
+/* Whoever performs the request under way has cancelled it, and feeds no more of it. A batch on
+ * offer stays so; then a plain GET comes next. */
+void ds_reader_drop(struct ds_reader *r);
 /* No request until resumed. The one under way is dropped: whoever performs it cancels it and feeds
  * no more of it. A batch on offer stays so. Once resumed a plain GET comes first. */
 void ds_reader_pause(struct ds_reader *r);

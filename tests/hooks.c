@@ -39,9 +39,9 @@ static const struct {
     LIMIT(TIME, idle_max),         LIMIT(COUNT, retries),     LIMIT(COUNT, short_count),
     LIMIT(COUNT, idle_count),      LIMIT(COUNT, moves_free),  LIMIT(COUNT, protocol_tries),
     LIMIT(COUNT, redirects),       LIMIT(COUNT, json_depth),  LIMIT(SIZE, max_event),
-    LIMIT(TIME, replica_lag),      LIMIT(TIME, probe_base),   LIMIT(TIME, probe_max),
-    LIMIT(SIZE, max_part),         LIMIT(SIZE, max_body),     LIMIT(SIZE, max_head),
-    LIMIT(SIZE, max_witness),
+    LIMIT(TIME, hold_shared),      LIMIT(TIME, replica_lag),  LIMIT(TIME, probe_base),
+    LIMIT(TIME, probe_max),        LIMIT(SIZE, max_part),     LIMIT(SIZE, max_body),
+    LIMIT(SIZE, max_head),         LIMIT(SIZE, max_witness),
 #undef LIMIT
 };
 

@@ -22,6 +22,7 @@ static const struct {
     {CURLE_SSL_CONNECT_ERROR, DS_END_TLS},
     {CURLE_USE_SSL_FAILED, DS_END_TLS},
     {CURLE_SSL_SHUTDOWN_FAILED, DS_END_TLS},
+    {CURLE_SETOPT_OPTION_SYNTAX, DS_END_BAD},
     {CURLE_PEER_FAILED_VERIFICATION, DS_END_TLS_REFUSED},
     {CURLE_SSL_CACERT_BADFILE, DS_END_TLS_REFUSED},
     {CURLE_SSL_CERTPROBLEM, DS_END_TLS_REFUSED},
@@ -48,7 +49,28 @@ static bool resolved(CURL *easy)
     return curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &t) == CURLE_OK && t > 0;
 }
 
-enum ds_end ds_outcome(CURL *easy, CURLcode code, bool connected, bool head_done)
+/* libcurl has no code for what the server thinks of our certificate, and with TLS 1.3 it comes
+ * after the handshake. What OpenSSL says of it then begins so. */
+static bool refuses_us(const char *text)
+{
+    static const char *const alerts[] = {"alert certificate",    "alert bad certificate",
+                                         "alert no certificate", "alert unsupported certificate",
+                                         "alert unknown ca",     "alert access denied"};
+    for (size_t i = 0; i < sizeof alerts / sizeof *alerts; i++) {
+        if (strstr(text, alerts[i]))
+            return true;
+    }
+    return false;
+}
+
+/* The status of the proxy's answer to CONNECT, 0: there was none. */
+static long proxy_status(CURL *easy)
+{
+    long status = 0;
+    return curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &status) == CURLE_OK ? status : 0;
+}
+
+enum ds_end ds_outcome(CURL *easy, CURLcode code, const char *text, bool connected, bool head_done)
 {
     enum ds_end end = DS_END_CUT;
     if (code == CURLE_OK)
@@ -57,6 +79,10 @@ enum ds_end ds_outcome(CURL *easy, CURLcode code, bool connected, bool head_done
         if (table[i].code == code)
             end = table[i].end;
     }
+    if ((end == DS_END_CUT || end == DS_END_TLS) && !head_done && refuses_us(text))
+        return DS_END_TLS_REFUSED;
+    if (end == DS_END_CUT && !connected && proxy_status(easy) >= 300)
+        return proxy_status(easy) == 407 ? DS_END_PROXY_AUTH : DS_END_CONNECT;
     if (end == DS_END_BAD && connected)
         return DS_END_CUT; /* an answer that is not HTTP/1 */
     /* libcurl says "no memory" for a line of the head that is over a limit of its own. */
@@ -83,7 +109,11 @@ void ds_outcome_detail(CURL *easy, CURLcode code, const char *text, char *out, s
     else if (!text[0] || may_quote_secrets(text))
         text = curl_easy_strerror(code);
     (void)curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
-    if (code == CURLE_COULDNT_CONNECT && error > 0)
+    if (refuses_us(text))
+        snprintf(out, size, "the server asks for another certificate of ours: %s", text);
+    else if (proxy_status(easy) >= 300)
+        snprintf(out, size, "the proxy does not connect: it answered %ld", proxy_status(easy));
+    else if (code == CURLE_COULDNT_CONNECT && error > 0)
         snprintf(out, size, "%s: %s", text, strerror((int)error));
     else if (code == CURLE_SSL_CONNECT_ERROR)
         snprintf(out, size, "TLS could not be agreed on: %s", text);

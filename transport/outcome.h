@@ -7,10 +7,10 @@
 
 #include "base/http.h"
 
-/* How a transfer on `easy` ended that libcurl reports `code` for. */
-enum ds_end ds_outcome(CURL *easy, CURLcode code, bool connected, bool head_done);
-/* One line on it into `out`, without credentials; `text` is what libcurl said in its error buffer.
- */
+/* How a transfer on `easy` ended that libcurl reports `code` for; `text` is what it said in its
+ * error buffer. */
+enum ds_end ds_outcome(CURL *easy, CURLcode code, const char *text, bool connected, bool head_done);
+/* One line on it into `out`, without credentials. */
 void ds_outcome_detail(CURL *easy, CURLcode code, const char *text, char *out, size_t size);
 
 #endif

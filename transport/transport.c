@@ -2,16 +2,16 @@
 #include "transport/transport.h"
 
 #include <curl/curl.h>
-#include <limits.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/alloc.h"
-#include "base/header.h"
 #include "transport/head.h"
 #include "transport/outcome.h"
+#include "transport/session.h"
 
-#define RECEIVE_SIZE 65536L /* bytes that libcurl reads at once, for each transfer under way */
 /* How long a connection may have been idle that a POST is sent on. A server may close it at the
  * same moment, and a POST that meets with that can often not be repeated; some do after 5 s. */
 #define POST_IDLE_S 3L
@@ -23,17 +23,19 @@ struct ds_transport {
     /* What waits until no call of libcurl is under way, which allows neither a start nor a
      * removal from inside its callbacks; starts and resumptions wait for the next time-out. */
     struct ds_transfer *work, **work_end;
-    bool inside; /* a call of libcurl that may call back is under way */
-    bool asked;  /* for a time-out at once */
+    bool inside;                   /* a call of libcurl that may call back is under way */
+    bool asked;                    /* for a time-out at once */
+    struct ds_transfer *transfers; /* those that are added, in no order */
+    struct socket *sockets;        /* by descriptor */
+    size_t nsockets;
+    uint64_t arrivals; /* so far, on all of them */
+    bool flush;        /* a socket is to be flushed */
 };
 
-struct ds_session {
-    struct ds_transport *transport;
-    struct curl_slist *headers;
-    char *cacert;
-    bool insecure;
-    long connect_ms;
-    size_t max_head;
+struct socket {
+    unsigned port;    /* its own; 0: it is not watched */
+    uint64_t arrival; /* the last time that something arrived on it, counted in arrivals */
+    bool flush;       /* a stream of it was reset, which libcurl has not sent yet */
 };
 
 struct ds_transfer {
@@ -57,6 +59,9 @@ struct ds_transfer {
     char error[CURL_ERROR_SIZE];
     char detail[CURL_ERROR_SIZE + 128];
 
+    curl_socket_t fd; /* of its connection, -1: not known */
+    uint64_t heard;   /* the last arrival that it had part in */
+
     bool added;     /* to the multi handle */
     bool connected; /* a connection was ready for the request */
     bool paused;    /* its body callback said so */
@@ -66,6 +71,7 @@ struct ds_transfer {
 
     bool queued;
     struct ds_transfer *next_work;
+    struct ds_transfer *prev, *next; /* of those that are added */
 };
 
 /* --- what is put off -------------------------------------------------------------------------- */
@@ -116,18 +122,140 @@ static void forget_work(struct ds_transfer *x)
     x->queued = false;
 }
 
+/* --- signs of life ---------------------------------------------------------------------------- */
+
+/* NULL for no descriptor, and without memory: what is noted there is never needed. */
+static struct socket *socket_of(struct ds_transport *t, curl_socket_t fd)
+{
+    size_t n = t->nsockets ? t->nsockets : 64;
+    if (fd < 0)
+        return NULL;
+    while (n <= (size_t)fd)
+        n *= 2;
+    if (n > t->nsockets) {
+        struct socket *all = ds_realloc(t->sockets, n * sizeof *all);
+        if (!all)
+            return NULL;
+        while (t->nsockets < n)
+            all[t->nsockets++] = (struct socket){.flush = false};
+        t->sockets = all;
+    }
+    return &t->sockets[fd];
+}
+
+/* Which transfer is on which socket is told by libcurl only in terms of ports. */
+static curl_socket_t socket_by_port(const struct ds_transport *t, int port)
+{
+    for (size_t fd = 0; fd < t->nsockets; fd++) {
+        if (port > 0 && t->sockets[fd].port == (unsigned)port)
+            return (curl_socket_t)fd;
+    }
+    return -1;
+}
+
+static unsigned port_of(curl_socket_t fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } a = {.any.sa_family = AF_UNSPEC};
+    socklen_t n = sizeof a;
+    if (getsockname(fd, &a.any, &n) < 0)
+        return 0;
+    return a.any.sa_family == AF_INET    ? ntohs(a.v4.sin_port)
+           : a.any.sa_family == AF_INET6 ? ntohs(a.v6.sin6_port)
+                                         : 0;
+}
+
+static void note_watch(struct ds_transport *t, curl_socket_t fd, bool watched)
+{
+    struct socket *s = socket_of(t, fd);
+    if (s && !watched)
+        s->port = 0;
+    else if (s && s->port == 0)
+        s->port = port_of(fd);
+}
+
+static void note_arrival(struct ds_transport *t, curl_socket_t fd)
+{
+    struct socket *s = socket_of(t, fd);
+    if (s)
+        s->arrival = ++t->arrivals;
+}
+
+static uint64_t last_arrival(struct ds_transport *t, curl_socket_t fd)
+{
+    const struct socket *s = socket_of(t, fd);
+    return s ? s->arrival : 0;
+}
+
+static void hear(struct ds_transfer *x)
+{
+    note_arrival(x->transport, x->fd);
+    x->heard = last_arrival(x->transport, x->fd);
+}
+
 /* --- the life of a transfer ------------------------------------------------------------------- */
+
+/* libcurl tells the server of a stream that is no longer wanted when it has something else to say
+ * on that connection. One that nobody else uses is not worth keeping for that. */
+static void break_off(struct ds_transfer *x)
+{
+    struct socket *s = socket_of(x->transport, x->fd);
+    (void)curl_easy_setopt(x->easy, CURLOPT_FORBID_REUSE, 1L);
+    if (s && ds_transfer_shares(x)) {
+        s->flush = x->transport->flush = true;
+        ask(x->transport);
+    }
+}
+
+static bool attach(struct ds_transfer *x)
+{
+    struct ds_transport *t = x->transport;
+    if (curl_multi_add_handle(t->multi, x->easy) != CURLM_OK)
+        return false;
+    x->added = true;
+    x->prev = NULL;
+    x->next = t->transfers;
+    if (x->next)
+        x->next->prev = x;
+    t->transfers = x;
+    return true;
+}
 
 static void detach(struct ds_transfer *x)
 {
-    if (x->added)
-        curl_multi_remove_handle(x->transport->multi, x->easy);
+    if (!x->added)
+        return;
+    curl_multi_remove_handle(x->transport->multi, x->easy);
     x->added = false;
+    if (x->next)
+        x->next->prev = x->prev;
+    if (x->prev)
+        x->prev->next = x->next;
+    else
+        x->transport->transfers = x->next;
+}
+
+/* libcurl 7.88 leaks what it has kept of a paused transfer that is removed while others go on using
+ * the connection. So the pause ends first, into a callback that takes nothing more. */
+static void discard_held(struct ds_transfer *x)
+{
+    if (!x->held)
+        return;
+    x->transport->inside = true;
+    (void)curl_easy_pause(x->easy, CURLPAUSE_CONT);
+    x->transport->inside = false;
 }
 
 static void transfer_free(struct ds_transfer *x)
 {
     forget_work(x);
+    if (x->added && x->cancelled) {
+        discard_held(x);
+        break_off(x);
+    }
     detach(x);
     curl_easy_cleanup(x->easy);
     curl_slist_free_all(x->headers);
@@ -151,7 +279,7 @@ static void finish(struct ds_transfer *x, CURLcode code)
         x->result.end = x->refusal_end;
         x->result.detail = x->refusal;
     } else {
-        x->result.end = ds_outcome(x->easy, code, x->connected, head_done);
+        x->result.end = ds_outcome(x->easy, code, x->error, x->connected, head_done);
         if (x->result.end == DS_END_COMPLETE)
             x->result.detail = "complete";
         else
@@ -199,6 +327,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
     (void)size; /* always 1 */
     if (x->cancelled)
         return 0;
+    hear(x);
     switch (ds_head_line(&x->head, p, n)) {
     case DS_HEAD_MORE:
         break;
@@ -222,6 +351,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
     (void)size;
     if (x->cancelled)
         return 0;
+    hear(x);
     if (x->paused) {
         x->held = true;
         return CURL_WRITEFUNC_PAUSE;
@@ -262,7 +392,6 @@ static int on_connected(void *ctx, char *ip, char *local_ip, int port, int local
     (void)ip;
     (void)local_ip;
     (void)port;
-    (void)local_port;
     if (x->cancelled)
         return CURL_PREREQFUNC_ABORT;
     if (x->connected && x->method == DS_POST) {
@@ -270,6 +399,8 @@ static int on_connected(void *ctx, char *ip, char *local_ip, int port, int local
         return CURL_PREREQFUNC_ABORT;
     }
     x->connected = true;
+    x->fd = socket_by_port(x->transport, local_port);
+    x->heard = last_arrival(x->transport, x->fd);
     if (x->ops.connected)
         x->ops.connected(x->ctx);
     return CURL_PREREQFUNC_OK;
@@ -285,6 +416,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *un
         watch |= DS_WATCH_READ;
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
         watch |= DS_WATCH_WRITE;
+    note_watch(t, fd, watch != 0);
     t->ops.watch(t->ctx, fd, watch);
     return 0;
 }
@@ -329,8 +461,7 @@ static void work_on(struct ds_transfer *x)
     } else if (x->added || x->ended) {
         resume(x);
     } else {
-        x->added = curl_multi_add_handle(x->transport->multi, x->easy) == CURLM_OK;
-        if (!x->added)
+        if (!attach(x))
             finish(x, CURLE_OUT_OF_MEMORY);
     }
 }
@@ -379,13 +510,39 @@ void ds_transport_ready(struct ds_transport *t, int fd, unsigned what)
 {
     int mask = (what & DS_WATCH_READ ? CURL_CSELECT_IN : 0) |
                (what & DS_WATCH_WRITE ? CURL_CSELECT_OUT : 0);
+    if (what & DS_WATCH_READ)
+        note_arrival(t, fd);
     act(t, fd, mask ? mask : CURL_CSELECT_ERR);
+}
+
+/* A pause for no time makes libcurl say what it has to say on the transfer's connection. */
+static void flush_by(struct ds_transfer *x)
+{
+    x->transport->inside = true;
+    (void)curl_easy_pause(x->easy, CURLPAUSE_RECV);
+    (void)curl_easy_pause(x->easy, CURLPAUSE_CONT);
+    x->transport->inside = false;
+}
+
+static void flush_sockets(struct ds_transport *t)
+{
+    if (!t->flush)
+        return;
+    t->flush = false;
+    for (struct ds_transfer *x = t->transfers; x; x = x->next) {
+        struct socket *s = socket_of(t, x->fd);
+        if (!s || !s->flush || x->paused || !ds_transfer_shares(x))
+            continue;
+        s->flush = false;
+        flush_by(x);
+    }
 }
 
 void ds_transport_timeout(struct ds_transport *t)
 {
     t->asked = false;
     do_work(t);
+    flush_sockets(t);
     act(t, CURL_SOCKET_TIMEOUT, 0);
 }
 
@@ -430,82 +587,8 @@ void ds_transport_free(struct ds_transport *t)
     if (!t)
         return;
     curl_multi_cleanup(t->multi);
+    ds_free(t->sockets);
     ds_free(t);
-}
-
-/* --- sessions --------------------------------------------------------------------------------- */
-
-static enum dstream_code append_line(struct curl_slist **list, const char *line)
-{
-    struct curl_slist *more = curl_slist_append(*list, line);
-    if (!more)
-        return DSTREAM_ERR_NOMEM;
-    *list = more;
-    return DSTREAM_OK;
-}
-
-/* "Name:" asks libcurl to leave a header out, "Name;" to send it empty. */
-static enum dstream_code append_header(struct curl_slist **list, const char *line)
-{
-    size_t name = strcspn(line, ":");
-    if (line[name] == ':' && line[name + 1 + strspn(line + name + 1, " \t")] != '\0')
-        return append_line(list, line);
-    char *empty = ds_strndup(line, name + 1);
-    if (!empty)
-        return DSTREAM_ERR_NOMEM;
-    if (empty[name] == ':')
-        empty[name] = ';';
-    enum dstream_code rc = append_line(list, empty);
-    ds_free(empty);
-    return rc;
-}
-
-static enum dstream_code take_headers(struct ds_session *s, const struct ds_transport_options *o,
-                                      struct dstream_error *err)
-{
-    for (size_t i = 0; i < o->nheaders; i++) {
-        const char *why;
-        enum dstream_code rc = ds_header_check(o->headers[i], &why);
-        if (rc != DSTREAM_OK)
-            return ds_error_set(err, rc, "a header cannot be sent: %s", why);
-        rc = append_header(&s->headers, o->headers[i]);
-        if (rc != DSTREAM_OK)
-            return ds_error_set(err, rc, "no memory for a header");
-    }
-    return DSTREAM_OK;
-}
-
-enum dstream_code ds_session_new(struct ds_session **out, struct ds_transport *t,
-                                 const struct ds_transport_options *o, struct dstream_error *err)
-{
-    struct ds_session *s = ds_calloc(1, sizeof *s);
-    *out = NULL;
-    if (!s)
-        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a session");
-    s->transport = t;
-    s->insecure = o->insecure;
-    /* 0 would mean five minutes to libcurl. */
-    s->connect_ms = o->connect_ms > 0 && o->connect_ms < INT_MAX ? (long)o->connect_ms : INT_MAX;
-    s->max_head = o->max_head;
-    s->cacert = ds_strdup(o->cacert);
-    enum dstream_code rc = take_headers(s, o, err);
-    if (rc == DSTREAM_OK && o->cacert && !s->cacert)
-        rc = ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a session");
-    if (rc != DSTREAM_OK) {
-        ds_session_free(s);
-        return rc;
-    }
-    *out = s;
-    return DSTREAM_OK;
-}
-
-void ds_session_free(struct ds_session *s)
-{
-    if (!s)
-        return;
-    curl_slist_free_all(s->headers);
-    ds_free(s->cacert);
-    ds_free(s);
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -545,28 +628,6 @@ static CURLcode set_method(struct ds_transfer *x)
     return rc;
 }
 
-static CURLcode set_connection(struct ds_transfer *x, const struct ds_session *s)
-{
-    CURLcode rc = CURLE_OK;
-    SET(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    SET(CURLOPT_HTTP09_ALLOWED, 0L);
-    SET(CURLOPT_PROTOCOLS_STR, "http,https");
-    SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_QUICK_EXIT, 1L);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, s->connect_ms);
-    SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(CURLOPT_BUFFERSIZE, RECEIVE_SIZE);
-    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    if (s->cacert) {
-        SET(CURLOPT_CAINFO, s->cacert);
-        SET(CURLOPT_CAPATH, NULL); /* instead of the system's, not besides */
-    }
-    SET(CURLOPT_SSL_VERIFYPEER, s->insecure ? 0L : 1L);
-    SET(CURLOPT_SSL_VERIFYHOST, s->insecure ? 0L : 2L);
-    return rc;
-}
-
 static CURLcode set_callbacks(struct ds_transfer *x)
 {
     CURLcode rc = CURLE_OK;
@@ -581,10 +642,10 @@ static CURLcode set_callbacks(struct ds_transfer *x)
     return rc;
 }
 
-static CURLcode set_up(struct ds_transfer *x, const struct ds_session *s)
+static CURLcode set_up(struct ds_transfer *x, const struct ds_session *s, bool own)
 {
     char agent[64] = "dstream/";
-    CURLcode rc = set_connection(x, s);
+    CURLcode rc = ds_session_connection(s, x->easy, x->url, own);
     if (rc == CURLE_OK)
         rc = set_callbacks(x);
     if (rc == CURLE_OK)
@@ -599,13 +660,13 @@ static CURLcode set_up(struct ds_transfer *x, const struct ds_session *s)
 static enum dstream_code collect_headers(struct ds_transfer *x, const struct ds_session *s,
                                          const struct ds_request *req)
 {
-    enum dstream_code rc = append_line(&x->headers, "Expect:");
+    enum dstream_code rc = ds_slist_line(&x->headers, "Expect:");
     for (size_t i = 0; i < req->nheaders && rc == DSTREAM_OK; i++)
-        rc = append_header(&x->headers, req->headers[i]);
+        rc = ds_slist_header(&x->headers, req->headers[i]);
     if (!req->send_user_headers)
         return rc;
     for (const struct curl_slist *h = s->headers; h && rc == DSTREAM_OK; h = h->next)
-        rc = append_line(&x->headers, h->data);
+        rc = ds_slist_line(&x->headers, h->data);
     return rc;
 }
 
@@ -616,6 +677,7 @@ struct ds_transfer *ds_transfer_start(struct ds_session *s, const struct ds_requ
     if (!x)
         return NULL;
     x->transport = s->transport;
+    x->fd = -1;
     x->ops = *ops;
     x->ctx = ctx;
     x->method = req->method;
@@ -625,7 +687,7 @@ struct ds_transfer *ds_transfer_start(struct ds_session *s, const struct ds_requ
     x->url = ds_strdup(req->url);
     x->easy = curl_easy_init();
     if (!x->url || !x->easy || collect_headers(x, s, req) != DSTREAM_OK ||
-        set_up(x, s) != CURLE_OK) {
+        set_up(x, s, req->send_user_headers) != CURLE_OK) {
         transfer_free(x);
         return NULL;
     }
@@ -646,6 +708,23 @@ void ds_transfer_resume(struct ds_transfer *x)
 bool ds_transfer_left(const struct ds_transfer *x)
 {
     return x->connected;
+}
+
+bool ds_transfer_shares(const struct ds_transfer *x)
+{
+    long version = 0;
+    return curl_easy_getinfo(x->easy, CURLINFO_HTTP_VERSION, &version) == CURLE_OK &&
+           version >= CURL_HTTP_VERSION_2_0;
+}
+
+void ds_transfer_abandon(struct ds_transfer *x)
+{
+    if (!x)
+        return;
+    /* libcurl finds the end of it for each transfer, and when it looks for one to use again. */
+    if (x->added && x->fd >= 0 && x->heard == last_arrival(x->transport, x->fd))
+        (void)shutdown(x->fd, SHUT_RDWR);
+    ds_transfer_cancel(x);
 }
 
 void ds_transfer_cancel(struct ds_transfer *x)

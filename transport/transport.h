@@ -6,8 +6,9 @@
  *
  * It owns no loop: it names descriptors to watch and a time, and is told when they are ready.
  *
- * HTTP/1.1 (and 1.0) over TCP or TLS. Of the environment it heeds what libcurl does: http_proxy,
- * https_proxy, all_proxy and no_proxy. No .netrc, no cookies, no coding of bodies.
+ * HTTP/1.1 (and 1.0) over TCP; over TLS HTTP/2 as well, where the server agrees to it by ALPN: then
+ * all transfers to it go on one connection. Of the environment it heeds what libcurl does:
+ * http_proxy, https_proxy, all_proxy and no_proxy. No cookies, no coding of bodies.
  */
 #ifndef DS_TRANSPORT_TRANSPORT_H
 #define DS_TRANSPORT_TRANSPORT_H
@@ -34,6 +35,15 @@ struct ds_transport_options {
     size_t nheaders;
     const char *cacert; /* instead of the system's; NULL: the system's */
     bool insecure;
+    /* Who we are: PEM files; key NULL: it is in `cert`. And a file as ~/.netrc. Neither is used for
+     * a request without send_user_headers. NULL: none. */
+    const char *cert, *key, *netrc;
+    const char *proxy; /* see ds_proxy_valid(); NULL: the environment's; "": none */
+    /* What names resolve to, see ds_resolve_valid(). What is resolved is common to all sessions of
+     * a transport. */
+    const char *const *resolve;
+    size_t nresolve;
+    bool http1;         /* no HTTP/2 */
     int64_t connect_ms; /* for resolving, connecting and TLS; -1: no limit */
     size_t max_head;    /* bytes of all heads of one answer, with those of 1xx and trailers */
 };
@@ -76,11 +86,18 @@ struct ds_transfer *ds_transfer_start(struct ds_session *s, const struct ds_requ
                                       const struct ds_transfer_ops *ops, void *ctx);
 /* Goes on after a body callback returned false. */
 void ds_transfer_resume(struct ds_transfer *x);
+/* Whether the connection that its answer comes on is one of HTTP/2. Its pause does not stop the
+ * server before libcurl has kept a lot (32 MiB), so one that lasts should end in a cancel. */
+bool ds_transfer_shares(const struct ds_transfer *x);
 /* Whether bytes of the request may have left for the server so far, as ds_result has it at the end:
  * for who is about to cancel it. */
 bool ds_transfer_left(const struct ds_transfer *x);
 /* Closes its connection unless it can be kept, and frees it. Calls nothing back and does not wait
  * for a resolver. Not from inside its own callbacks. */
 void ds_transfer_cancel(struct ds_transfer *x);
+/* The same for one that was silent for too long. Where others share its connection, and that
+ * brought nothing for any of them meanwhile, it is taken for dead and closed under them all: a
+ * connection whose other end is gone would be used again and again otherwise. */
+void ds_transfer_abandon(struct ds_transfer *x);
 
 #endif
