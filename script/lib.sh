@@ -2,6 +2,7 @@
 
 set -euo pipefail
 export LC_ALL=C.UTF-8
+export PATH="$PATH:/usr/sbin" # nginx
 # What is started here talks to this machine alone, and not by way of a proxy.
 export no_proxy="${no_proxy:+$no_proxy,}127.0.0.1,localhost"
 export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost"
@@ -39,8 +40,13 @@ need() {
   local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y
     -o Dpkg::Use-Pty=0 -o Acquire::Retries=3)
   "${apt[@]}" update >/dev/null || die "apt-get update failed"
-  "${apt[@]}" install --no-install-recommends "${missing[@]}" >"$log" 2>&1 ||
-    { cat "$log" >&2; die "apt-get install failed"; }
+  # What is installed is not to be started as a service as well.
+  local policy=/usr/sbin/policy-rc.d rc=0
+  [ -e $policy ] && policy= ||
+    "${sudo[@]}" sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
+  "${apt[@]}" install --no-install-recommends "${missing[@]}" >"$log" 2>&1 || rc=$?
+  [ -z "$policy" ] || "${sudo[@]}" rm -f $policy
+  [ $rc = 0 ] || { cat "$log" >&2; die "apt-get install failed"; }
 }
 
 # configured DIR [configure's options]... makes DIR a configured build directory, once.
