@@ -9,7 +9,8 @@
  *   requests that bring nothing stay below a rate,
  *   and everything comes to an end.
  *
- * The consumer dies now and then, at any moment, and goes on from what it had stored.
+ * The consumer dies now and then, at any moment, and goes on from what it had stored; it pauses and
+ * goes on, and leaves batches on offer.
  *
  *   sim_reader [-n LIVES] [-s FIRST-SEED] [-t SEED]
  *
@@ -43,7 +44,8 @@ static const int codes[CODES] = {200, 204, 302, 307, 400, 401, 404, 405, 408,
                                  425, 429, 500, 501, 502, 503, 504, 599};
 static uint64_t met_status[KINDS][CODES], met_end[KINDS][DS_END_NOMEM + 1], met_abort[KINDS];
 static uint64_t met_phase[DS_PHASE_DONE + 1][DS_PHASE_DONE + 1];
-static uint64_t met_parts, met_auth, met_notice[DS_NOTICE_WITNESS_GONE + 1], met_result[700];
+static uint64_t met_parts, met_auth, met_pause, met_hold, met_end_on_offer,
+    met_notice[DS_NOTICE_WITNESS_GONE + 1], met_result[700];
 static uint64_t steps, requests, restarts, verifications;
 
 /* --- one life --------------------------------------------------------------------------------- */
@@ -54,7 +56,9 @@ struct life {
     struct world w;
     struct rng rng; /* the consumer's and the driver's draws */
     enum dstream_live live;
-    bool recheck, stop_at_tail, parts, at_once, renews;
+    bool recheck, stop_at_tail, parts, at_once, renews, awaits, small_events, pauses, holds;
+    bool paused, resumed; /* resumed: and nothing was asked for since */
+    int64_t resume_at;
     int64_t now;
     struct ds_reader *r;
     enum ds_phase phase;
@@ -186,6 +190,19 @@ static void draw_life(struct life *l)
     l->parts = one_in(g, 2);
     l->at_once = one_in(g, 4);
     l->renews = !one_in(g, 4);
+    l->small_events = l->parts || one_in(g, 4);
+    l->pauses = one_in(g, 4);
+    l->holds = one_in(g, 3);
+    /* One that goes before it was seen would be awaited for ever. */
+    l->awaits = one_in(g, 4) && l->w.streams[0].dies == DS_NEVER;
+    if (l->awaits && one_in(g, 2)) {
+        int64_t later = between(g, 500, 120000);
+        struct stream *s = &l->w.streams[0];
+        s->born += later;
+        s->closes += later;
+        for (size_t i = 0; i < s->n; i++)
+            s->at[i] += later;
+    }
     l->now = START;
     strcpy(l->at.offset, "-1");
     if (one_in(g, 8) && l->w.streams[0].born < START) {
@@ -352,6 +369,11 @@ static void check_recheck(struct life *l, const struct ds_request *req)
 
 static void begin_request(struct life *l, const struct ds_request *req)
 {
+    if (l->paused)
+        wrong(l, "a request during a pause");
+    if (l->resumed && strstr(req->url, "live="))
+        wrong(l, "no plain GET behind a pause");
+    l->resumed = l->resumed && !strstr(req->url, "offset=");
     say(l, "%s %s", req->method == DS_HEAD ? "HEAD" : "GET", req->url);
     if (l->in_flight)
         wrong(l, "two requests at once");
@@ -456,8 +478,54 @@ static void feed(struct life *l)
         feed_end(l);
 }
 
+/* From one moment to the next, while a request is under way or is waited for. */
+static void pause_reader(struct life *l)
+{
+    say(l, "pause");
+    met_pause++;
+    ds_reader_pause(l->r);
+    if (l->in_flight)
+        brought_something(l);
+    l->in_flight = false;
+    l->paused = true;
+    l->resume_at = l->now + between(&l->rng, 0, 100000);
+}
+
+static void resume_reader(struct life *l, int64_t until)
+{
+    if (l->resume_at > until) {
+        l->now = until;
+        return;
+    }
+    if (l->now < l->resume_at)
+        l->now = l->resume_at;
+    say(l, "resume");
+    l->paused = false;
+    l->resumed = l->recheck_due = true;
+    l->window = 0;
+    l->window_from = l->now;
+    ds_reader_resume(l->r, l->now);
+}
+
+/* Not taken now: it is offered again. Meanwhile the transfer may come to its end. */
+static void hold(struct life *l)
+{
+    say(l, "  held");
+    met_hold++;
+    l->now += between(&l->rng, 0, 100000);
+    if (l->in_flight && l->headed && l->fed == l->end_of_piece && l->next_piece == l->a.npieces &&
+        l->a.end_at <= l->now) {
+        met_end_on_offer++;
+        feed_end(l);
+    }
+}
+
 static void pass_time(struct life *l, int64_t until)
 {
+    if (l->paused) {
+        resume_reader(l, until);
+        return;
+    }
     int64_t event = next_event(l);
     if (event <= until && event != DS_NEVER) {
         if (event > l->now)
@@ -496,17 +564,20 @@ static void start_reader(struct life *l)
         .live_at_once = l->at_once,
         .auth = true,
         .seen = l->units > 0 && l->units != SIZE_MAX,
+        .wait_create = l->awaits,
         .limits = ds_limits_default(),
     };
     if (l->parts)
-        c.limits.max_part = c.limits.max_event = 400;
+        c.limits.max_part = 400;
+    if (l->small_events)
+        c.limits.max_event = 400;
     if (w.units > 0)
         verifications++;
     if (ds_reader_new(&l->r, &c, &err) != DSTREAM_OK)
         wrong(l, "no reader: %s", err.message);
     l->phase = ds_reader_phase(l->r);
     l->started_with = stream_length(&l->w.streams[0], l->now);
-    l->any_complete = l->stop = l->recheck_due = false;
+    l->any_complete = l->stop = l->recheck_due = l->paused = l->resumed = false;
     l->rechecking = w.units > 0;
     l->not_before = 0;
     l->window = 0;
@@ -539,6 +610,8 @@ static bool allowed(const struct life *l, enum dstream_code code)
     bool dead = l->now >= s->dies;
     switch (code) {
     case DSTREAM_ERR_NOT_FOUND:
+        if (l->awaits)
+            return false;
         return dead || l->now <= s->born + 32000; /* its body may have stood still */
     case DSTREAM_ERR_DELETED:
         return dead;
@@ -615,10 +688,14 @@ static void act(struct life *l, const struct ds_step *s)
         say(l, "  abort");
         met_abort[l->kind]++;
         l->in_flight = false;
+        l->recheck_due |= l->kind == 4;
         brought_something(l);
         break;
     case DS_STEP_DELIVER:
-        deliver(l, s->u.batch);
+        if (l->holds && one_in(&l->rng, 20))
+            hold(l);
+        else
+            deliver(l, s->u.batch);
         break;
     case DS_STEP_NOTICE:
         say(l, "  notice %d, %s", (int)s->u.notice.kind,
@@ -651,6 +728,8 @@ static void live(struct life *l)
         steps++;
         if (l->r)
             see_phase(l);
+        if (l->r && l->pauses && !l->over && !l->paused && one_in(&l->rng, 400))
+            pause_reader(l);
         if (l->now > START + LIFE_MAX || n > 2000000)
             wrong(l, "it does not come to an end");
         if (l->stop && !l->over) {
@@ -731,6 +810,9 @@ static bool report(void)
         all &= print_row("notice", notices[i], met_notice[i],
                          i != DS_NOTICE_WITNESS_GONE && i != DS_NOTICE_GAP);
     all &= print_row("batch", "in part", met_parts, true);
+    all &= print_row("batch", "held", met_hold, true);
+    all &= print_row("batch", "its end held", met_end_on_offer, true);
+    all &= print_row("consumer", "paused", met_pause, true);
     all &= print_row("credentials", "renewed", met_auth, true);
     for (int c = 0; c < 700; c++) {
         if (met_result[c] > 0)
