@@ -3,6 +3,11 @@
 
 #define MIB ((size_t)1024 * 1024)
 
+int64_t ds_later(int64_t t, int64_t by)
+{
+    return by > DS_NEVER - t ? DS_NEVER : t + by;
+}
+
 struct ds_limits ds_limits_default(void)
 {
     return (struct ds_limits){

@@ -43,6 +43,9 @@ struct ds_limits {
     size_t max_witness; /* bytes of the stream that a witness covers */
 };
 
+/* t + by, at most DS_NEVER. */
+int64_t ds_later(int64_t t, int64_t by);
+
 /* The defaults, as the manual states them. */
 struct ds_limits ds_limits_default(void);
 

@@ -61,11 +61,14 @@ enum dstream_code {
     DSTREAM_ERR_BUSY = 307,            /* 429 */
     DSTREAM_ERR_SERVER = 308,          /* 5xx */
     DSTREAM_ERR_OUTCOME_UNKNOWN = 309, /* the answer to a write was lost: it may be stored or not */
+    DSTREAM_ERR_FENCED = 310,          /* another writer has taken over under this producer id */
 
     DSTREAM_ERR_PROTOCOL = 400,     /* the server broke the protocol */
     DSTREAM_ERR_PARSE = 401,        /* malformed control event, base64 or JSON */
     DSTREAM_ERR_STREAM_RESET = 402, /* the stream was made anew under the same URL */
     DSTREAM_ERR_INPUT = 403,        /* input of the caller is not valid for the stream's type */
+    DSTREAM_ERR_STATE_LOST = 404,   /* the server has forgotten what it had stored of a producer */
+    DSTREAM_ERR_NO_PRODUCERS = 405, /* the server does not support producers */
 
     DSTREAM_ERR_IO = 500,             /* a file could not be read, written, synced or renamed */
     DSTREAM_ERR_LOCKED = 501,         /* somebody else has the file locked */

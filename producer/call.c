@@ -5,19 +5,12 @@
 
 #include "base/alloc.h"
 #include "base/header.h"
-#include "base/reason.h"
-#include "base/redirect.h"
 #include "base/status.h"
 #include "base/url.h"
+#include "producer/exchange.h"
 
-#define URL_MAX  ((size_t)64 * 1024)
 #define LINE_MAX ((size_t)DS_HEADER_MAX)
 #define LINES    4 /* headers of one request, at the most */
-/* The slowest upload that is waited for, bytes a millisecond: a limit on the time until the head of
- * an answer would else be a limit on the size of a body. */
-#define SLOWEST 32
-/* An error answer is only looked at for its reason. */
-#define BODY_MAX ((uint64_t)64 * 1024)
 
 enum state {
     ST_SEND,      /* a request is due */
@@ -27,28 +20,12 @@ enum state {
     ST_DONE
 };
 
-/* What one request has brought so far. Reset as a whole. */
-struct attempt {
-    int64_t due; /* the connection, then its head, then its end */
-    bool left;   /* bytes of it may have */
-    bool head;
-    bool too_long; /* a field over our limits */
-    bool no_memory;
-    bool gap; /* Producer-Expected-Seq */
-    bool html;
-    int64_t retry_after;
-    uint64_t body;
-    struct ds_reason reason;
-};
-
 struct ds_call {
     enum ds_call_kind kind;
     struct ds_limits limits;
     const void *body;
     size_t body_len;
-    struct ds_buf url;    /* as configured */
-    struct ds_buf target; /* where a redirect led; empty: none did */
-    struct ds_buf moved;  /* where the answer under way redirects to; empty: nowhere */
+    struct ds_buf url; /* as configured */
     struct ds_buf lines[LINES];
     const char *headers[LINES];
     size_t nheaders;
@@ -57,9 +34,10 @@ struct ds_call {
     bool begun;
     int64_t started; /* the first request */
     int64_t resume;  /* ST_PAUSE: until then */
-    unsigned failures, hops;
-    bool stripped; /* a redirect has left the origin */
-    struct attempt at;
+    unsigned failures;
+    struct ds_exchange x;
+    bool gap;  /* the answer has a Producer-Expected-Seq, */
+    bool html; /* or is a page */
     struct ds_call_result result;
     struct dstream_error error;
 };
@@ -147,9 +125,7 @@ enum dstream_code ds_call_new(struct ds_call **out, const struct ds_call_config 
     c->limits = config->limits;
     c->body = config->body;
     c->body_len = config->body_len;
-    ds_buf_init(&c->url, URL_MAX);
-    ds_buf_init(&c->target, URL_MAX);
-    ds_buf_init(&c->moved, URL_MAX);
+    ds_buf_init(&c->url, DS_URL_MAX);
     for (size_t i = 0; i < LINES; i++)
         ds_buf_init(&c->lines[i], LINE_MAX);
     ds_error_set_url(&c->error, config->url);
@@ -158,6 +134,7 @@ enum dstream_code ds_call_new(struct ds_call **out, const struct ds_call_config 
         rc = DSTREAM_ERR_NOMEM;
     if (rc == DSTREAM_OK)
         rc = add_lines(c, config);
+    ds_exchange_init(&c->x, methods[c->kind], c->url.data);
     if (rc != DSTREAM_OK) {
         ds_call_free(c);
         return ds_error_set(err, rc, "this request cannot be made: %s", dstream_code_text(rc));
@@ -171,8 +148,7 @@ void ds_call_free(struct ds_call *c)
     if (!c)
         return;
     ds_buf_free(&c->url);
-    ds_buf_free(&c->target);
-    ds_buf_free(&c->moved);
+    ds_exchange_free(&c->x);
     for (size_t i = 0; i < LINES; i++)
         ds_buf_free(&c->lines[i]);
     ds_free(c);
@@ -220,12 +196,6 @@ static void fail(struct ds_call *c, bool retryable, bool left)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-static bool next_is_good(const struct ds_call *c)
-{
-    const char *s = c->result.next;
-    return ds_token_check(s, strlen(s)) == DSTREAM_OK && !ds_token_is_sentinel(s);
-}
-
 /* Whether an append that got this answer is certainly not stored. Beside what the protocol's rule
  * for producers counts, these: each is given for the request's head alone, by whoever will not pass
  * its body on. */
@@ -250,8 +220,8 @@ static const char *meaning(const struct ds_call *c, enum dstream_code code)
     case DSTREAM_ERR_CONFLICT:
         if (c->kind == DS_CALL_CREATE)
             return "the stream exists with another type, expiry or state";
-        return c->at.gap ? "the server expects another producer sequence number"
-                         : "the stream is of another type, or the sequence went back";
+        return c->gap ? "the server expects another producer sequence number"
+                      : "the stream is of another type, or the sequence went back";
     default:
         return dstream_code_text(code);
     }
@@ -259,17 +229,7 @@ static const char *meaning(const struct ds_call *c, enum dstream_code code)
 
 static void refused(struct ds_call *c, enum dstream_code code)
 {
-    const char *reason = ds_reason_line(&c->at.reason, c->result.content_type);
-    int status = c->result.status;
-    if (code == DSTREAM_ERR_CLOSED && next_is_good(c)) {
-        ds_error_set_offset(&c->error, c->result.next);
-        ds_error_set(&c->error, code, "%s (%d), and ends at %.300s", meaning(c, code), status,
-                     c->result.next);
-    } else if (reason[0]) {
-        ds_error_set(&c->error, code, "%s (%d): \"%s\"", meaning(c, code), status, reason);
-    } else {
-        ds_error_set(&c->error, code, "%s (%d)", meaning(c, code), status);
-    }
+    ds_exchange_refused(&c->x, code, meaning(c, code), &c->error);
 }
 
 /* A 409 is told apart in the protocol's order. A stream that exists with another configuration may
@@ -277,7 +237,7 @@ static void refused(struct ds_call *c, enum dstream_code code)
 static void conflict(struct ds_call *c)
 {
     bool closed = c->result.closed && c->kind != DS_CALL_CREATE;
-    if (closed && c->kind == DS_CALL_CLOSE && next_is_good(c)) {
+    if (closed && c->kind == DS_CALL_CLOSE && ds_exchange_has_next(&c->x)) {
         succeed(c);
         return;
     }
@@ -290,13 +250,13 @@ static void conflict(struct ds_call *c)
 static void accepted(struct ds_call *c)
 {
     bool told = c->kind == DS_CALL_STAT || c->kind == DS_CALL_CREATE; /* the type matters */
-    bool good = c->kind == DS_CALL_DELETE ? !c->at.html : next_is_good(c);
-    if (good && !(told && c->at.too_long)) {
+    bool good = c->kind == DS_CALL_DELETE ? !c->html : ds_exchange_has_next(&c->x);
+    if (good && !(told && c->x.too_long)) {
         succeed(c);
         return;
     }
-    ds_error_set(&c->error, c->at.too_long ? DSTREAM_ERR_LIMIT : DSTREAM_ERR_PROTOCOL, "%s (%d)",
-                 c->at.too_long              ? "a header of the answer is too long"
+    ds_error_set(&c->error, c->x.too_long ? DSTREAM_ERR_LIMIT : DSTREAM_ERR_PROTOCOL, "%s (%d)",
+                 c->x.too_long               ? "a header of the answer is too long"
                  : c->kind == DS_CALL_DELETE ? "this is not the answer of a stream server"
                  : c->result.next[0] == '\0' ? "the answer has no Stream-Next-Offset"
                                              : "the answer has a malformed Stream-Next-Offset",
@@ -304,34 +264,13 @@ static void accepted(struct ds_call *c)
     fail(c, false, true);
 }
 
-static const char *current(const struct ds_call *c)
-{
-    return c->target.len > 0 ? c->target.data : c->url.data;
-}
-
 /* Nothing was carried out where an answer redirects. */
 static void redirected(struct ds_call *c)
 {
-    const char *to = c->moved.len > 0 ? c->moved.data : NULL;
-    enum ds_redirect how = ds_redirect_decide(methods[c->kind], c->result.status, current(c), to,
-                                              c->hops, c->limits.redirects);
-    if (how == DS_REDIRECT_REFUSE) {
-        char shown[200] = "";
-        if (to)
-            ds_url_redact(to, shown, sizeof shown);
-        ds_error_set(
-            &c->error, DSTREAM_ERR_REDIRECT, "a redirect%s%s is not followed (%d): %s",
-            shown[0] ? " to " : "", shown, c->result.status,
-            ds_redirect_reason(c->result.status, current(c), to, c->hops, c->limits.redirects));
+    if (ds_exchange_follow(&c->x, &c->limits, &c->error))
+        c->state = ST_SEND;
+    else
         fail(c, false, false);
-        return;
-    }
-    struct ds_buf old = c->target;
-    c->target = c->moved;
-    c->moved = old;
-    c->stripped |= how == DS_REDIRECT_STRIPPED;
-    c->hops++;
-    c->state = ST_SEND;
 }
 
 /* A stream that is not there any more after a try whose answer was lost was deleted by that one. */
@@ -346,7 +285,7 @@ static void answered(struct ds_call *c)
 {
     enum dstream_code code = ds_status_code(c->result.status);
     c->error.status = c->result.status;
-    if (c->at.no_memory) {
+    if (c->x.no_memory) {
         ds_error_set(&c->error, DSTREAM_ERR_NOMEM, "no memory for an answer");
         fail(c, false, true);
     } else if (code == DSTREAM_OK) {
@@ -365,113 +304,68 @@ static void answered(struct ds_call *c)
 
 /* --- what comes back -------------------------------------------------------------------------- */
 
-/* Copies a field; one that does not fit is left out, and counts as too long. */
-static void copy_field(struct ds_call *c, const struct ds_head *h, const char *name, char *out,
-                       size_t size)
-{
-    const char *value = ds_head_get(h, name);
-    size_t n = value ? strlen(value) : 0;
-    if (n >= size) {
-        c->at.too_long = true;
-        n = 0;
-    }
-    if (n > 0)
-        memcpy(out, value, n);
-    out[n] = '\0';
-}
-
-/* What a body of this size may take to be sent, milliseconds. */
-static int64_t upload_time(const struct ds_call *c)
-{
-    return (int64_t)(c->body_len / SLOWEST);
-}
-
 void ds_call_connected(struct ds_call *c, int64_t now)
 {
-    if (c->state != ST_UNDER_WAY || c->at.left)
-        return;
-    c->at.left = true;
-    if (!c->at.head)
-        c->at.due = now + c->limits.header + upload_time(c);
+    if (c->state == ST_UNDER_WAY)
+        ds_exchange_connected(&c->x, &c->limits, now);
 }
 
 void ds_call_head(struct ds_call *c, const struct ds_head *head, int64_t now)
 {
     struct ds_call_result *r = &c->result;
-    if (c->state != ST_UNDER_WAY || c->at.head)
+    if (c->state != ST_UNDER_WAY || !ds_exchange_head(&c->x, head, &c->limits, now))
         return;
-    c->at.head = true;
-    c->at.due = now + c->limits.header;
-    c->at.retry_after = head->retry_after_ms;
-    c->at.gap = ds_head_get(head, "producer-expected-seq") != NULL;
     r->status = head->status;
-    r->closed = ds_head_is_true(head, "stream-closed");
-    copy_field(c, head, "stream-next-offset", r->next, sizeof r->next);
-    copy_field(c, head, "content-type", r->content_type, sizeof r->content_type);
-    copy_field(c, head, "stream-ttl", r->ttl, sizeof r->ttl);
-    copy_field(c, head, "stream-expires-at", r->expires, sizeof r->expires);
+    r->closed = c->x.closed;
+    r->retry_after = c->x.retry_after;
+    strcpy(r->next, c->x.next);
+    strcpy(r->content_type, c->x.content_type);
+    ds_exchange_field(&c->x, head, "stream-ttl", r->ttl, sizeof r->ttl);
+    ds_exchange_field(&c->x, head, "stream-expires-at", r->expires, sizeof r->expires);
+    c->gap = ds_head_get(head, "producer-expected-seq") != NULL;
     char media[32];
     ds_media_type(r->content_type, media, sizeof media);
-    c->at.html = strcmp(media, "text/html") == 0;
-    c->moved.len = 0;
-    if (!head->redirect)
-        return;
-    enum dstream_code rc = ds_buf_adds(&c->moved, head->redirect);
-    if (rc == DSTREAM_ERR_LIMIT)
-        c->moved.len = 0;
-    else if (rc != DSTREAM_OK || !ds_buf_str(&c->moved))
-        c->at.no_memory = true;
+    c->html = strcmp(media, "text/html") == 0;
 }
 
 void ds_call_body(struct ds_call *c, const char *p, size_t n)
 {
+    if (c->state == ST_UNDER_WAY)
+        ds_exchange_body(&c->x, p, n);
+}
+
+/* Without a head, unless `result` (NULL: given up) came behind one. */
+static void over(struct ds_call *c, const struct ds_result *result)
+{
     if (c->state != ST_UNDER_WAY)
         return;
-    c->at.body += n;
-    ds_reason_add(&c->at.reason, p, n);
+    if (c->x.head) {
+        answered(c);
+        return;
+    }
+    bool retry = ds_exchange_unanswered(&c->x, result, &c->error);
+    fail(c, retry, c->x.left || (result && result->connected));
 }
 
 void ds_call_end(struct ds_call *c, const struct ds_result *result)
 {
-    if (c->state != ST_UNDER_WAY)
-        return;
-    if (c->at.head) {
-        answered(c);
-        return;
-    }
-    /* Whole, and yet without a head: not HTTP. */
-    enum dstream_code code =
-        result->end == DS_END_COMPLETE ? DSTREAM_ERR_PROTOCOL : ds_end_code(result->end);
-    const char *detail = result->detail && result->detail[0] ? result->detail : NULL;
-    ds_error_set(&c->error, code, "%s%s%.300s", dstream_code_text(code), detail ? ": " : "",
-                 detail ? detail : "");
-    c->error.status = 0;
-    fail(c, ds_end_retryable(result->end), result->connected || c->at.left);
+    over(c, result);
 }
 
 void ds_call_aborted(struct ds_call *c)
 {
-    if (c->state != ST_UNDER_WAY)
-        return;
-    if (c->at.head) {
-        answered(c);
-        return;
-    }
-    c->error.status = 0;
-    ds_error_set(&c->error, c->at.left ? DSTREAM_ERR_TIMEOUT : DSTREAM_ERR_CONNECT, "%s",
-                 c->at.left ? "no answer came in time" : "no connection came about in time");
-    fail(c, true, c->at.left);
+    over(c, NULL);
 }
 
 void ds_call_cancel(struct ds_call *c)
 {
     if (c->state == ST_DONE)
         return;
-    if (c->state == ST_UNDER_WAY && c->at.head)
+    if (c->state == ST_UNDER_WAY && c->x.head)
         answered(c);
     else if (c->state == ST_UNDER_WAY) {
         ds_error_set(&c->error, DSTREAM_ERR_CANCELLED, "stopped before an answer came");
-        fail(c, false, c->at.left);
+        fail(c, false, c->x.left);
     }
     if (c->state == ST_DONE)
         return;
@@ -485,23 +379,22 @@ void ds_call_cancel(struct ds_call *c)
 static struct ds_call_step send(struct ds_call *c, int64_t now)
 {
     bool ambiguous = c->result.ambiguous;
-    memset(&c->at, 0, sizeof c->at);
     memset(&c->result, 0, sizeof c->result);
     c->result.ambiguous = ambiguous;
+    c->result.retry_after = -1;
     c->error.status = 0;
     c->error.offset[0] = '\0';
-    c->at.retry_after = -1;
-    /* Transport limits the time for connecting; this is in case that does not hold. */
-    c->at.due = now + c->limits.connect + c->limits.header;
+    c->gap = c->html = false;
+    ds_exchange_send(&c->x, &c->limits, now, c->body_len);
     c->state = ST_UNDER_WAY;
     bool body = c->kind == DS_CALL_CREATE || c->kind == DS_CALL_APPEND || c->kind == DS_CALL_CLOSE;
     return (struct ds_call_step){
         .kind = DS_CALL_STEP_REQUEST,
         .request = {.method = methods[c->kind],
-                    .url = current(c),
+                    .url = ds_exchange_target(&c->x),
                     .headers = c->headers,
                     .nheaders = c->nheaders,
-                    .send_user_headers = !c->stripped,
+                    .send_user_headers = !c->x.stripped,
                     .body = body && c->body_len > 0 ? c->body
                             : body                  ? ""
                                                     : NULL,
@@ -516,21 +409,22 @@ static struct ds_call_step wait_until(int64_t at)
 
 static struct ds_call_step under_way(struct ds_call *c, int64_t now)
 {
-    if (now < c->at.due && c->at.body <= BODY_MAX)
-        return wait_until(c->at.due);
-    return (struct ds_call_step){.kind = DS_CALL_STEP_ABORT, .silent = now >= c->at.due};
+    int64_t due = ds_exchange_due(&c->x);
+    if (now < due)
+        return wait_until(due);
+    return (struct ds_call_step){.kind = DS_CALL_STEP_ABORT, .silent = now >= c->x.due};
 }
 
 /* Plans the next try, from the URL as it was given. */
 static struct ds_call_step failed(struct ds_call *c, int64_t now, uint64_t random)
 {
     const struct ds_limits *l = &c->limits;
-    int64_t wait = ds_backoff(l, c->failures - 1, random), want = c->at.retry_after;
+    int64_t wait = ds_backoff(l, c->failures - 1, random), want = c->x.retry_after;
     int64_t floor = want < l->retry_after_max ? want : l->retry_after_max;
     bool asked = floor > wait;
     if (asked)
         wait = floor;
-    bool late = wait > l->retry_time + upload_time(c) - (now - c->started);
+    bool late = wait > l->retry_time + ds_exchange_upload_time(c->body_len) - (now - c->started);
     if (c->failures > l->retries || late) {
         struct dstream_error was = c->error;
         if (late && asked) /* it would take us later: no failure of the server */
@@ -540,9 +434,7 @@ static struct ds_call_step failed(struct ds_call *c, int64_t now, uint64_t rando
         end(c);
         return (struct ds_call_step){.kind = DS_CALL_STEP_DONE};
     }
-    c->hops = 0;
-    c->stripped = false;
-    c->target.len = 0;
+    ds_exchange_rewind(&c->x);
     c->resume = now + wait;
     c->state = ST_PAUSE;
     return (struct ds_call_step){.kind = DS_CALL_STEP_NOTICE, .delay = wait};

@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "base/http.h"
 #include "base/limits.h"
+#include "producer/exchange.h"
 
 enum ds_call_kind {
     DS_CALL_CREATE, /* PUT */
@@ -45,8 +46,6 @@ struct ds_call_config {
     struct ds_limits limits;
 };
 
-#define DS_TYPE_MAX 255 /* bytes of a content type */
-
 /* What an answer said; "" for what it did not. */
 struct ds_call_result {
     int status;                  /* of the last answer; 0: there was none */
@@ -54,6 +53,7 @@ struct ds_call_result {
     char content_type[DS_TYPE_MAX + 1];
     char ttl[32], expires[64];
     bool closed;
+    int64_t retry_after; /* ms; -1: not said */
     /* A try whose answer was lost may have been carried out. A CREATE that is answered 200 after it
      * does not tell whether this call made the stream, nor does a DELETE whether it was there. */
     bool ambiguous;

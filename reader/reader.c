@@ -7,11 +7,6 @@
 #include "base/url.h"
 #include "reader/session.h"
 
-int64_t ds_later(int64_t t, int64_t by)
-{
-    return by > DS_NEVER - t ? DS_NEVER : t + by;
-}
-
 enum ds_method ds_reader_method(enum ds_request_kind kind)
 {
     return kind == DS_ASK_TAIL || kind == DS_ASK_GONE ? DS_HEAD : DS_GET;

@@ -170,7 +170,6 @@ struct ds_reader {
 /* --- reader.c --------------------------------------------------------------------------------- */
 
 void ds_reader_notice(struct ds_reader *r, enum ds_notice_kind kind, int64_t delay);
-int64_t ds_later(int64_t t, int64_t by); /* saturates */
 enum ds_method ds_reader_method(enum ds_request_kind kind);
 
 /* --- answer.c --------------------------------------------------------------------------------- */
