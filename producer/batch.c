@@ -374,7 +374,10 @@ static struct ds_batch *part(struct ds_producer *p, const struct ds_batch *b, ui
     c->opened_at = b->opened_at;
     c->sealed_at = b->sealed_at;
     c->in_doubt = b->in_doubt;
+    c->ambiguous = b->ambiguous;
+    c->sent = b->sent;
     c->numbered = b->numbered;
+    c->journalled = b->journalled;
     for (uint64_t i = from; i < from + n; i++) {
         size_t start = start_of(p, b, i);
         if (!add(p, c, b->body.data + start, b->ends[i] - start)) {

@@ -20,7 +20,8 @@ static struct ds_number number(const struct ds_head *h, const char *name)
     return n;
 }
 
-void ds_producer_read_head(struct ds_producer *p, struct ds_post *post, const struct ds_head *head)
+void ds_producer_read_head(struct ds_producer *p, struct ds_post *post, const struct ds_head *head,
+                           int64_t now)
 {
     post->epoch = number(head, "producer-epoch");
     post->seq = number(head, "producer-seq");
@@ -29,6 +30,8 @@ void ds_producer_read_head(struct ds_producer *p, struct ds_post *post, const st
         p->counts.server_epoch = post->epoch.value;
     if (post->epoch.good && post->epoch.value > p->highest)
         p->highest = post->epoch.value;
+    if (ds_status_retryable(post->x.status))
+        ds_producer_pause(p, post->x.retry_after, now);
 }
 
 /* --- ends ------------------------------------------------------------------------------------- */
@@ -141,7 +144,8 @@ static void accepted(struct ds_producer *p, struct ds_post *post, int64_t now)
     if (!is_echo(p, post))
         return;
     p->proven = true;
-    p->auth_spent = false;
+    if (post->credentials == p->credentials && p->auth == DS_AUTH_NONE)
+        p->auth_spent = false;
     if (post->x.status == 200) {
         p->known = true;
         acked(p, post, now);
@@ -160,7 +164,9 @@ static void credentials(struct ds_producer *p, struct ds_post *post)
     p->recovering = true;
     if (post->credentials != p->credentials || p->auth != DS_AUTH_NONE)
         return; /* those that it was sent with are known to be bad */
-    if (p->c.auth_hook && !p->auth_spent && p->plan == DS_PLAN_NONE) {
+    if (p->plan != DS_PLAN_NONE)
+        return; /* the next request will tell */
+    if (p->c.auth_hook && !p->auth_spent) {
         p->auth_error = *says(p, post, DSTREAM_ERR_AUTH, "the server asks for other credentials");
         p->auth = DS_AUTH_DUE;
         p->auth_spent = true;
@@ -270,7 +276,7 @@ static void answered(struct ds_producer *p, struct ds_post *post, int64_t now, u
         refused(p, post);
     } else if (ds_status_retryable(status)) {
         says(p, post, code, dstream_code_text(code));
-        ds_producer_retry(p, b, post->x.retry_after, now, random);
+        ds_producer_retry(p, b, now, random);
     } else {
         fail(p, post, code, dstream_code_text(code));
     }
@@ -286,7 +292,7 @@ static void unanswered(struct ds_producer *p, struct ds_post *post, int64_t now,
         ds_producer_decide(p, b, DS_FATE_UNKNOWN, NULL);
         ds_producer_plan_stop(p, DS_PRODUCER_FAILED, &p->trouble);
     } else if (post->retry) {
-        ds_producer_retry(p, b, -1, now, random);
+        ds_producer_retry(p, b, now, random);
     } else {
         ds_producer_plan_stop(p, DS_PRODUCER_FAILED, &p->trouble);
     }

@@ -163,7 +163,7 @@ struct ds_producer {
 
     /* the journal */
     bool epoch_recorded, epoch_due, broken;
-    uint64_t epoch_record, records, durable;
+    uint64_t records, durable;
     uint64_t opened_record; /* says that the epoch's first batch is acknowledged */
     bool opened;
     uint64_t untold; /* told, but not recorded as that */
@@ -205,7 +205,8 @@ size_t ds_batch_half(const struct ds_producer *p, const struct ds_batch *b);
 
 /* --- judge.c ---------------------------------------------------------------------------------- */
 
-void ds_producer_read_head(struct ds_producer *p, struct ds_post *post, const struct ds_head *head);
+void ds_producer_read_head(struct ds_producer *p, struct ds_post *post, const struct ds_head *head,
+                           int64_t now);
 /* The request has ended. True: it goes on, to where it was redirected. */
 bool ds_producer_judge(struct ds_producer *p, struct ds_post *post, int64_t now, uint64_t random);
 /* The HEAD for a close has ended. */
@@ -218,8 +219,9 @@ bool ds_producer_in_doubt(const struct ds_producer *p);
 /* Stored, before `offset` ("": not said). */
 void ds_producer_acked(struct ds_producer *p, struct ds_batch *b, const char *offset, int64_t now);
 /* It has to be sent again, for a failure that p->trouble tells of. */
-void ds_producer_retry(struct ds_producer *p, struct ds_batch *b, int64_t retry_after, int64_t now,
-                       uint64_t random);
+void ds_producer_retry(struct ds_producer *p, struct ds_batch *b, int64_t now, uint64_t random);
+/* The server wants to be left alone for so long (-1: it does not say). */
+void ds_producer_pause(struct ds_producer *p, int64_t retry_after, int64_t now);
 /* Its fate is that, whatever comes. */
 void ds_producer_decide(struct ds_producer *p, struct ds_batch *b, enum ds_fate fate,
                         const struct dstream_error *error);

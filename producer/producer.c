@@ -226,7 +226,7 @@ void ds_producer_head(struct ds_producer *p, uint64_t id, const struct ds_head *
 {
     struct ds_post *post = find(p, id);
     if (post && ds_exchange_head(&post->x, head, &p->c.limits, now))
-        ds_producer_read_head(p, post, head);
+        ds_producer_read_head(p, post, head, now);
     else if (is_confirm(p, id))
         ds_call_head(p->confirm, head, now);
 }
@@ -392,8 +392,6 @@ static struct next next_batch(const struct ds_producer *p, int64_t now)
             n.only_journal = true;
             continue;
         }
-        if (n.only_journal && b->journalled)
-            break;
         n.batch = b;
         break;
     }

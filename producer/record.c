@@ -138,7 +138,6 @@ static void open_epoch(struct ds_producer *p)
     p->record.at = p->queue;
     p->epoch_due = false;
     p->epoch_recorded = true;
-    p->epoch_record = p->records;
 }
 
 bool ds_producer_record(struct ds_producer *p, struct ds_batch *b)
@@ -177,8 +176,7 @@ void ds_producer_durable(struct ds_producer *p, uint64_t number)
 
 bool ds_producer_is_durable(const struct ds_producer *p, const struct ds_batch *b)
 {
-    return !p->c.journal ||
-           (b->journalled && b->record <= p->durable && p->epoch_record <= p->durable);
+    return !p->c.journal || (b->journalled && b->record <= p->durable);
 }
 
 bool ds_producer_is_reportable(const struct ds_producer *p, const struct ds_batch *b)

@@ -143,22 +143,23 @@ static void send_not_before(struct ds_producer *p, int64_t at, bool asked)
     p->asked = asked;
 }
 
-void ds_producer_retry(struct ds_producer *p, struct ds_batch *b, int64_t retry_after, int64_t now,
-                       uint64_t random)
+void ds_producer_pause(struct ds_producer *p, int64_t retry_after, int64_t now)
 {
-    const struct ds_limits *l = &p->c.limits;
-    b->state = DS_BATCH_AGAIN;
+    int64_t most = p->c.limits.retry_after_max;
     if (retry_after > 0)
-        send_not_before(
-            p, ds_later(now, retry_after < l->retry_after_max ? retry_after : l->retry_after_max),
-            true);
+        send_not_before(p, ds_later(now, retry_after < most ? retry_after : most), true);
+}
+
+void ds_producer_retry(struct ds_producer *p, struct ds_batch *b, int64_t now, uint64_t random)
+{
+    b->state = DS_BATCH_AGAIN;
     if (p->plan != DS_PLAN_NONE)
         return;
     p->recovering = true;
     /* Those behind base are sent again after it: only base counts. */
     if (b != p->queue)
         return;
-    send_not_before(p, ds_later(now, ds_backoff(l, p->failures++, random)), false);
+    send_not_before(p, ds_later(now, ds_backoff(&p->c.limits, p->failures++, random)), false);
     p->retry_notice = true;
     p->retry_delay = p->gate > now ? p->gate - now : 0;
 }

@@ -94,6 +94,10 @@ static bool fails_before(struct server *s, const struct post *p, struct reply *r
         status(s, r, s->final, "final");
         return true;
     }
+    if (s->out) {
+        status(s, r, 503, "out of order");
+        return true;
+    }
     if (p->credentials != s->credentials) {
         status(s, r, s->forbids ? 403 : 401, "old credentials");
         return true;
@@ -218,6 +222,8 @@ void server_answer(struct server *s, const struct post *p, struct reply *r)
         append_anyhow(s, p, m, n, r);
         return;
     }
+    if (s->rival && s->has && p->epoch > s->epoch)
+        server_claimed(s);
     if (s->check_first && is_refused(s, p, m, n, r))
         return;
     if (is_out_of_order(s, p, r))
@@ -244,8 +250,9 @@ void server_claimed(struct server *s)
 {
     if (s->closed)
         return;
-    /* Farther above than we go, so that they do not meet. */
-    s->epoch = (s->has ? s->epoch : 100000) + (uint64_t)between(&s->rng, 2000, 3000);
+    /* Farther above than we go, so that they do not meet; unless they are to. */
+    s->epoch = (s->has ? s->epoch : 100000) +
+               (uint64_t)(s->near ? between(&s->rng, 1, 4) : between(&s->rng, 2000, 3000));
     s->foreign = s->epoch;
     s->has = true;
     s->last = 0;

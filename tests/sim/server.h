@@ -69,6 +69,9 @@ struct server {
     bool poison[MESSAGES]; /* refused: 400 */
     unsigned credentials;  /* that are accepted */
     bool forbids;          /* 403 instead of 401 */
+    bool out;              /* nothing works for a while */
+    bool near;             /* others claim the next epochs, */
+    bool rival;            /* whenever we do */
     int final;             /* a status that everything is answered with; 0: none */
     bool bug;              /* a body that is none */
     const char *why;

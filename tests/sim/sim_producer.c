@@ -126,6 +126,8 @@ struct bytes {
     bool used;
     uint64_t epoch, seq, hash;
     bool doubt; /* some attempt has no definite answer */
+    bool lost;  /* or none at all */
+    bool done;  /* acknowledged */
     unsigned sent;
 };
 
@@ -155,7 +157,8 @@ struct life {
     bool quick_sync, restarts;
     unsigned twice; /* a request is sent twice on the way, once in so many */
     /* what happens to the server */
-    int64_t claim_at[2], close_at, forget_at[2], shrink_at, rotate_at, final_at;
+    int64_t claim_at[2], close_at, forget_at[2], shrink_at, rotate_at[2], final_at;
+    int64_t out_at, in_at;
     size_t shrink_to;
     int final;
     bool forget_back;
@@ -169,7 +172,12 @@ struct life {
     size_t told_to;    /* in this run: ids below have been told of */
     bool succeeded;    /* something was acknowledged in this run */
     bool fenced_after; /* and then it was fenced */
-    uint64_t epoch_when_fenced;
+    bool resumed;      /* it began with batches of the journal */
+    bool proven;       /* the server has answered as one with producers */
+    uint64_t known;    /* epoch under which a 200 came */
+    unsigned claims;
+    bool asked; /* for credentials, since the last success */
+    bool ever_asked;
     unsigned credentials;
     uint64_t used_epoch, seen_epoch;
     int64_t not_before, window_from;
@@ -255,10 +263,17 @@ static void draw_server(struct life *l)
         l->forget_at[i] = one_in(g, 16) ? START + between(g, 0, horizon) : DS_NEVER;
     }
     l->forget_back = one_in(g, 3);
+    s->near = one_in(g, 3);
+    s->rival = one_in(g, 25);
+    if (one_in(g, 12)) {
+        l->out_at = START + between(g, 0, horizon);
+        l->in_at = l->out_at + between(g, 0, 90000);
+    }
     l->close_at = one_in(g, 14) ? START + between(g, -1000, horizon) : DS_NEVER;
-    l->shrink_at = one_in(g, 16) ? START + between(g, 0, horizon) : DS_NEVER;
+    l->shrink_at = one_in(g, 10) ? START + between(g, 0, horizon) : DS_NEVER;
     l->shrink_to = (size_t)between(g, 10, 100);
-    l->rotate_at = one_in(g, 10) ? START + between(g, 0, horizon) : DS_NEVER;
+    l->rotate_at[0] = one_in(g, 10) ? START + between(g, 0, horizon) : DS_NEVER;
+    l->rotate_at[1] = one_in(g, 2) ? ds_later(l->rotate_at[0], between(g, 0, horizon)) : DS_NEVER;
     s->forbids = one_in(g, 3);
     l->final = finals[draw(g) % COUNT(finals)];
     l->final_at = one_in(g, 20) ? START + between(g, 0, horizon) : DS_NEVER;
@@ -308,7 +323,7 @@ static void draw_config(struct life *l)
     c->max_buffered = (size_t)between(g, 300, one_in(g, 3) ? 3000 : 20000);
     c->delivery_timeout = one_in(g, 4) ? between(g, 500, 30000) : one_in(g, 3) ? -1 : 120000;
     c->skip_refused = one_in(g, 2);
-    c->allow_duplicates = one_in(g, 12);
+    c->allow_duplicates = one_in(g, 8);
     c->proof = one_in(g, 20);
     c->journal = one_in(g, 2);
     l->hook = c->auth_hook = !one_in(g, 3);
@@ -322,7 +337,8 @@ static bool is_perfect(const struct life *l)
     bool quiet = l->claim_at[0] == DS_NEVER && l->claim_at[1] == DS_NEVER &&
                  l->forget_at[0] == DS_NEVER && l->forget_at[1] == DS_NEVER &&
                  l->close_at == DS_NEVER && l->shrink_at == DS_NEVER && l->final_at == DS_NEVER &&
-                 (l->rotate_at == DS_NEVER || l->hook);
+                 (l->rotate_at[0] == DS_NEVER || (l->hook && l->rotate_at[1] == DS_NEVER)) &&
+                 !s->rival;
     bool tame =
         s->max_body == BODY_MAX && s->moved == 0 && !s->no_producers && !s->has && !s->no_seq;
     for (size_t i = 0; i < l->total; i++)
@@ -338,6 +354,7 @@ static void draw_life(struct life *l)
 {
     struct rng *g = &l->rng;
     l->now = START;
+    l->out_at = l->in_at = DS_NEVER;
     l->total = (size_t)between(g, 1, one_in(g, 3) ? MESSAGES : 20);
     for (size_t i = 0; i < MESSAGES; i++)
         l->pads[i] = (size_t)between(g, 0, 20);
@@ -357,7 +374,9 @@ static void draw_life(struct life *l)
         memset(l->s.poison, 0, sizeof l->s.poison);
         l->s.max_body = BODY_MAX;
         l->claim_at[0] = l->claim_at[1] = l->forget_at[0] = l->forget_at[1] = DS_NEVER;
-        l->shrink_at = l->close_at = l->rotate_at = l->final_at = DS_NEVER;
+        l->shrink_at = l->close_at = l->final_at = DS_NEVER;
+        l->rotate_at[0] = l->rotate_at[1] = DS_NEVER;
+        l->s.rival = false;
     }
     if (one_in(g, 20)) {
         /* An earlier run is repeated: its batches have to be the same. */
@@ -380,6 +399,8 @@ static void draw_life(struct life *l)
         l->s.before = l->s.after = l->s.moved = l->s.redirect = 0;
         l->kill = 0;
     }
+    if (l->c.fixed && l->c.fresh)
+        l->s.near = false; /* that is what fresh means */
     l->perfect = is_perfect(l);
 }
 
@@ -648,6 +669,50 @@ static void check_rate(struct life *l, const struct post *p)
         wrong(l, "%u requests in %d s brought nothing", l->window, WINDOW / 1000);
 }
 
+/* The first number of the epoch that is not acknowledged. */
+static uint64_t base_of(const struct life *l, uint64_t epoch)
+{
+    uint64_t base = UINT64_MAX;
+    for (size_t i = 0; i < NUMBERS; i++) {
+        const struct bytes *b = &l->numbers[i];
+        if (b->used && !b->done && b->epoch == epoch && b->seq < base)
+            base = b->seq;
+    }
+    return base;
+}
+
+/* After a failure what comes first is sent alone. */
+static void check_order(struct life *l, const struct post *p)
+{
+    struct ds_producer_status st;
+    ds_producer_status(l->p, &st);
+    if (st.phase == DS_PRODUCER_RECOVERING && p->seq != base_of(l, p->epoch) && !p->redirected)
+        wrong(l, "number %llu is sent while recovering", (unsigned long long)p->seq);
+    if (st.phase == DS_PRODUCER_CLAIMING && st.in_flight > 1)
+        wrong(l, "more than one under way while claiming");
+    if (st.epoch != p->epoch)
+        wrong(l, "sent under another epoch than is said");
+}
+
+/* Whatever is numbered anew cannot be stored. */
+static void check_new_epoch(struct life *l, enum dstream_code why)
+{
+    bool doubt = why == DSTREAM_ERR_FENCED || why == DSTREAM_ERR_STATE_LOST;
+    uint64_t base = base_of(l, l->used_epoch);
+    if (why == DSTREAM_ERR_FENCED && ((l->c.fixed && !l->c.claim) || l->resumed))
+        wrong(l, "claims, and may not");
+    if (why == DSTREAM_ERR_STATE_LOST && (l->c.fixed || l->resumed))
+        wrong(l, "numbers anew under a fixed epoch");
+    if (why == DSTREAM_ERR_FENCED && ++l->claims > l->c.limits.retries)
+        wrong(l, "claims for ever");
+    for (size_t i = 0; i < NUMBERS && !l->c.allow_duplicates; i++) {
+        const struct bytes *b = &l->numbers[i];
+        if (b->used && !b->done && b->epoch == l->used_epoch && b->doubt &&
+            (doubt || b->seq == base))
+            wrong(l, "number %llu is in doubt and numbered anew", (unsigned long long)b->seq);
+    }
+}
+
 static unsigned under_way(const struct life *l)
 {
     unsigned n = 0;
@@ -682,8 +747,9 @@ static void begin_request(struct life *l, uint64_t id, const struct ds_request *
     if (l->fenced_after)
         wrong(l, "a request after it was fenced, having been acknowledged before");
     struct bytes *b = check_bytes(l, &w->post);
-    struct ds_producer_status st;
-    ds_producer_status(l->p, &st);
+    check_order(l, &w->post);
+    if (l->c.proof && !l->proven && b->lost)
+        wrong(l, "sent again to a server that is not known to have producers");
     l->used_epoch = w->post.epoch;
     w->state = b->sent == 0 ? 0 : b->doubt ? 2 : 1;
     for (size_t i = 0; i < WIRES; i++) {
@@ -717,13 +783,35 @@ static void let_go(struct wire *w)
     w->used = w->arrives_at != DS_NEVER || w->twice_at != DS_NEVER;
 }
 
+/* What the producer knows from now on. */
+static void note_end(struct life *l, const struct wire *w)
+{
+    const struct reply *r = &w->reply;
+    if (!w->head_given || w->post.head)
+        return;
+    if (r->status == 403 && r->echo)
+        l->fenced_after |= l->succeeded;
+    if (r->status >= 300)
+        return;
+    l->proven |= r->echo;
+    l->asked = false;
+    number_of(l, w->post.epoch, w->post.seq)->done = true;
+    if (r->status == 200) {
+        l->succeeded = true;
+        l->known = w->post.epoch;
+    }
+}
+
 static void abort_request(struct life *l, uint64_t id)
 {
     struct wire *w = wire_of(l, id);
     say(l, "  (%llu) is given up", (unsigned long long)id);
     met_flag[FLAG_ABORT]++;
-    if (!w->post.head && w->left && !w->head_given)
+    if (!w->post.head && w->left && !w->head_given) {
         number_of(l, w->post.epoch, w->post.seq)->doubt = true;
+        number_of(l, w->post.epoch, w->post.seq)->lost = true;
+    }
+    note_end(l, w);
     let_go(w);
     ds_producer_aborted(l->p, id, w->left);
 }
@@ -806,12 +894,10 @@ static void give_end(struct life *l, struct wire *w, enum ds_end end)
         if (!w->post.head) {
             met_end[w->state][w->left ? 0 : 1]++;
             number_of(l, w->post.epoch, w->post.seq)->doubt |= w->left;
+            number_of(l, w->post.epoch, w->post.seq)->lost |= w->left;
         }
     }
-    if (w->head_given && w->reply.status == 403 && w->reply.echo)
-        l->fenced_after |= l->succeeded;
-    if (w->head_given && w->reply.status == 200 && !w->post.head)
-        l->succeeded = true;
+    note_end(l, w);
     let_go(w);
     ds_producer_end(l->p, id, &res);
 }
@@ -837,7 +923,7 @@ static void arrive(struct life *l, struct wire *w, bool copy)
     /* Of a request that was sent twice the first answer may be the one that gets lost. */
     if (w->twice_at != DS_NEVER && one_in(&l->rng, 2))
         return;
-    if (w->answer_at != DS_NEVER || w->back < 0)
+    if (w->answer_at != DS_NEVER || w->head_given || w->back < 0)
         return;
     w->reply = r;
     w->answer_at = l->now + w->back;
@@ -887,7 +973,8 @@ static int64_t next_happening(const struct life *l)
     int64_t t = least(l->claim_at[0], l->claim_at[1]);
     t = least(t, least(l->forget_at[0], l->forget_at[1]));
     t = least(t, least(l->close_at, l->shrink_at));
-    return least(t, least(l->rotate_at, l->final_at));
+    t = least(t, least(l->rotate_at[0], l->rotate_at[1]));
+    return least(t, least(l->final_at, least(l->out_at, l->in_at)));
 }
 
 static void happen(struct life *l)
@@ -910,9 +997,19 @@ static void happen(struct life *l)
         l->s.max_body = l->shrink_to;
         say(l, "bodies may have %zu bytes from now on", l->shrink_to);
     }
-    if (due(l, &l->rotate_at)) {
-        l->s.credentials++;
-        say(l, "other credentials are asked for");
+    for (size_t i = 0; i < 2; i++) {
+        if (due(l, &l->rotate_at[i])) {
+            l->s.credentials++;
+            say(l, "other credentials are asked for");
+        }
+    }
+    if (due(l, &l->out_at)) {
+        l->s.out = true;
+        say(l, "nothing works from now on");
+    }
+    if (due(l, &l->in_at)) {
+        l->s.out = false;
+        say(l, "all works again");
     }
     if (due(l, &l->final_at)) {
         l->s.final = l->final;
@@ -1041,6 +1138,12 @@ static void take_result(struct life *l, const struct ds_producer_result *r)
         wrong(l, "told before it was durable");
     if (r->fate == DS_FATE_KEPT && !l->c.journal)
         wrong(l, "kept where there is no journal");
+    if (r->fate == DS_FATE_ACKED && l->s.no_producers && r->count > 0)
+        wrong(l, "acknowledged by a server without producers");
+    if (r->fate == DS_FATE_UNKNOWN && !r->earlier && !r->close && r->epoch == l->known &&
+        ds_producer_cause(l->p)->status == 204 &&
+        ds_producer_cause(l->p)->code == DSTREAM_ERR_CONFLICT && !r->maybe_duplicate)
+        wrong(l, "unknown, though a 200 under the epoch is known");
     for (uint64_t i = r->first; i < r->first + r->count; i++) {
         /* What was not taken in is appended again by the next run. */
         if (in_file || !l->c.journal)
@@ -1074,6 +1177,13 @@ static void take_result(struct life *l, const struct ds_producer_result *r)
 
 /* --- runs ------------------------------------------------------------------------------------- */
 
+/* Where others claim the next epochs, ours lie just above as well, so that they meet. */
+static uint64_t draw_near(struct life *l)
+{
+    uint64_t r = draw(&l->rng);
+    return l->s.near ? r - r % 1023 + r % 4 : r;
+}
+
 /* No epoch is left. */
 static void no_more_runs(struct life *l)
 {
@@ -1104,7 +1214,7 @@ static void start_run(struct life *l)
     c.unix_ms = (uint64_t)(l->clock + l->now - START);
     if (l->nruns > 1 && l->twice == 0 && !l->perfect && one_in(&l->rng, 4))
         c.unix_ms -= (uint64_t)between(&l->rng, 1, 100000); /* the clock was set */
-    c.random = draw(&l->rng);
+    c.random = draw_near(l);
     c.highest = j->has ? j->epoch : 0;
     if (l->persists && l->seen_epoch > c.highest)
         c.highest = l->seen_epoch;
@@ -1147,6 +1257,18 @@ static void start_run(struct life *l)
     l->next_at = l->now;
     l->blocked = l->stop = l->ended = l->succeeded = l->fenced_after = false;
     l->close_told = l->closing = false;
+    l->resumed = c.from && j->nbatches > 0;
+    l->proven = l->asked = l->ever_asked = false;
+    l->known = j->known && l->resumed ? j->epoch : 0;
+    l->claims = 0;
+    for (size_t i = 0; i < NUMBERS; i++)
+        l->numbers[i].lost = false;
+    for (size_t i = 0; i < j->nbatches; i++)
+        number_of(l, j->epoch, j->batches[i].seq)->done = false;
+    if (c.resubmit) {
+        for (size_t i = 0; i < NUMBERS; i++)
+            l->numbers[i].done = false;
+    }
     l->credentials = one_in(&l->rng, 2) ? l->s.credentials : l->credentials;
     l->not_before = 0;
     l->window = 0;
@@ -1204,6 +1326,8 @@ static void check_end(struct life *l, const struct dstream_error *e)
     if (e->code == DSTREAM_OK && st.not_written + st.unknown + st.kept > 0)
         wrong(l, "success, and %llu messages are not stored",
               (unsigned long long)(st.not_written + st.unknown + st.kept));
+    if (e->code == DSTREAM_ERR_AUTH && l->hook && !l->ever_asked)
+        wrong(l, "gives up without asking for credentials");
     if (e->code == DSTREAM_OK && l->closing && !l->close_told)
         wrong(l, "the close was forgotten");
     if ((e->code == DSTREAM_ERR_OUTCOME_UNKNOWN) && st.unknown == 0 && !l->closing)
@@ -1289,7 +1413,11 @@ static void act(struct life *l, const struct ds_producer_step *s)
         say(l, "  credentials are asked for");
         if (!l->hook)
             wrong(l, "asks for credentials where nobody can give any");
-        l->credentials = l->s.credentials;
+        if (l->asked)
+            wrong(l, "asks for credentials again");
+        l->asked = l->ever_asked = true;
+        if (!one_in(&l->rng, 6) || l->perfect)
+            l->credentials = l->s.credentials;
         ds_producer_credentials(l->p, !one_in(&l->rng, 10) || l->perfect);
         break;
     case DS_PRODUCER_STEP_NOTICE:
@@ -1299,6 +1427,8 @@ static void act(struct life *l, const struct ds_producer_step *s)
             met_retry++;
         else
             met_notice[s->u.notice.error->code]++;
+        if (s->u.notice.kind == DS_PRODUCER_EPOCH)
+            check_new_epoch(l, s->u.notice.error->code);
         break;
     case DS_PRODUCER_STEP_WAIT:
         wait_until(l, s->u.until);
@@ -1322,7 +1452,7 @@ static void live(struct life *l)
 {
     start_run(l);
     for (size_t n = 0; !l->over; n++) {
-        struct ds_producer_step s = ds_producer_step(l->p, l->now, draw(&l->rng));
+        struct ds_producer_step s = ds_producer_step(l->p, l->now, draw_near(l));
         act(l, &s);
         steps++;
         if (l->p)
@@ -1369,7 +1499,7 @@ static void settle_accounts(struct life *l)
         unsigned copies = l->s.copies[i];
         met_flag[FLAG_TOLERATED] += l->s.tolerated[i] && copies > 1;
         if (copies > 1 && !l->s.tolerated[i] && !l->maybe[i] && !l->s.no_producers &&
-            !(l->c.allow_duplicates && l->fates[i] == DS_FATE_UNKNOWN))
+            !(l->c.allow_duplicates && l->fates[i] != DS_FATE_ACKED))
             wrong(l, "message %zu is stored %u times", i, copies);
         if (l->fates[i] == DS_FATE_NOT_WRITTEN && copies > 0 && l->twice == 0)
             wrong(l, "message %zu is not written, and stored later", i);
