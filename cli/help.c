@@ -64,6 +64,7 @@ static const struct {
      "  3  stopped before --require held\n"
      " 10  gone: no longer kept, or deleted\n"
      " 11  conflict: the stream is closed, or its type or configuration differs\n"
+     " 12  another writer has taken over under the same producer id\n"
      " 13  the stream was made anew, or a state fits neither stream nor file\n"
      " 14  the server refused the request (400, 405, 413, 415, 501)\n"
      " 15  over one of the limits of dstream\n"

@@ -496,7 +496,7 @@ void ds_producer_told(struct ds_producer *p)
     ds_batch_drop(p, b);
 }
 
-void ds_producer_credentials(struct ds_producer *p, bool renewed)
+void ds_producer_auth(struct ds_producer *p, bool renewed)
 {
     if (p->auth != DS_AUTH_ASKED)
         return;

@@ -13,7 +13,7 @@
  *          JOURNAL  write the record down. Once it and all before it are durable, whenever that is,
  *                   ds_producer_durable(); a WAIT may be waiting for that. Step again
  *          RESULT   tell the user what became of these messages, ds_producer_told(), step again
- *          AUTH     the credentials are not accepted: ds_producer_credentials(), step again
+ *          AUTH     the credentials are not accepted: ds_producer_auth(), step again
  *          NOTICE   tell the user, then step again
  *          WAIT     step again at `until` at the latest, or as soon as something was given or fed
  *          DONE     the end: detached, closed, or failed as the error says
@@ -222,7 +222,7 @@ void ds_producer_durable(struct ds_producer *p, uint64_t number);
 /* The user was told of the RESULT. */
 void ds_producer_told(struct ds_producer *p);
 /* There are other credentials now, or (false) there are none. */
-void ds_producer_credentials(struct ds_producer *p, bool renewed);
+void ds_producer_auth(struct ds_producer *p, bool renewed);
 
 /* --- verbs ------------------------------------------------------------------------------------ */
 

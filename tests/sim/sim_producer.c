@@ -1418,7 +1418,7 @@ static void act(struct life *l, const struct ds_producer_step *s)
         l->asked = l->ever_asked = true;
         if (!one_in(&l->rng, 6) || l->perfect)
             l->credentials = l->s.credentials;
-        ds_producer_credentials(l->p, !one_in(&l->rng, 10) || l->perfect);
+        ds_producer_auth(l->p, !one_in(&l->rng, 10) || l->perfect);
         break;
     case DS_PRODUCER_STEP_NOTICE:
         say(l, "  notice %d, %lld ms: %s", (int)s->u.notice.kind, (long long)s->u.notice.delay,
