@@ -541,6 +541,7 @@ static enum confirm confirm(struct ds_producer *p, int64_t now, uint64_t random,
         return CONFIRM_STEP;
     case DS_CALL_STEP_ABORT:
         out->kind = DS_PRODUCER_STEP_ABORT;
+        out->silent = s.silent;
         return CONFIRM_STEP;
     case DS_CALL_STEP_NOTICE:
         out->kind = DS_PRODUCER_STEP_NOTICE;
@@ -673,6 +674,7 @@ struct ds_producer_step ds_producer_step(struct ds_producer *p, int64_t now, uin
             post->cancelling = true;
             s = simple(DS_PRODUCER_STEP_ABORT);
             s.id = post->id;
+            s.silent = now >= post->x.due;
             return s;
         }
         switch (confirm(p, now, random, &s)) {

@@ -188,6 +188,7 @@ enum ds_producer_step_kind {
 struct ds_producer_step {
     enum ds_producer_step_kind kind;
     uint64_t id; /* REQUEST, ABORT: never used twice */
+    bool silent; /* ABORT: no answer came in time */
     union {
         struct ds_request request;
         struct ds_record *record;                /* lent until the next call */

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The producer's rules as tables; whole lives of it are in tests/sim. */
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "producer/producer.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+struct play {
+    struct ds_producer_config c;
+    struct ds_producer *p;
+    int64_t now;
+    uint64_t ids[16]; /* of the requests, in order */
+    char bodies[16][64];
+    unsigned long long epochs[16], seqs[16];
+    bool close[16];
+    size_t requests;
+    struct ds_producer_result last;
+    size_t results;
+};
+
+static struct play fixed(bool fresh)
+{
+    struct play p = {.c = ds_producer_config_default(), .now = 1000000};
+    p.c.url = "http://h/s";
+    p.c.content_type = "text/plain";
+    p.c.id = "p";
+    p.c.fixed = true;
+    p.c.fresh = fresh;
+    p.c.epoch = 7;
+    p.c.linger = 0;
+    return p;
+}
+
+static void begin(struct play *p)
+{
+    struct dstream_error err = {0};
+    cr_assert_eq(ds_producer_new(&p->p, &p->c, p->now, &err), DSTREAM_OK, "%s", err.message);
+}
+
+static void note(struct play *p, const struct ds_producer_step *s)
+{
+    size_t i = p->requests++;
+    cr_assert_lt(i, COUNT(p->ids));
+    p->ids[i] = s->id;
+    memcpy(p->bodies[i], s->u.request.body, s->u.request.body_len);
+    for (size_t k = 0; k < s->u.request.nheaders; k++) {
+        const char *h = s->u.request.headers[k];
+        if (strncmp(h, "Producer-Epoch: ", 16) == 0)
+            p->epochs[i] = strtoull(h + 16, NULL, 10);
+        if (strncmp(h, "Producer-Seq: ", 14) == 0)
+            p->seqs[i] = strtoull(h + 14, NULL, 10);
+        p->close[i] |= strcmp(h, "Stream-Closed: true") == 0;
+    }
+}
+
+/* Steps until it waits (true) or is done. */
+static bool run(struct play *p)
+{
+    for (;;) {
+        struct ds_producer_step s = ds_producer_step(p->p, p->now, 0);
+        switch (s.kind) {
+        case DS_PRODUCER_STEP_REQUEST:
+            note(p, &s);
+            break;
+        case DS_PRODUCER_STEP_ABORT:
+            ds_producer_aborted(p->p, s.id, true);
+            break;
+        case DS_PRODUCER_STEP_JOURNAL:
+            ds_producer_durable(p->p, s.u.record->number);
+            break;
+        case DS_PRODUCER_STEP_RESULT:
+            p->last = *s.u.result;
+            p->results++;
+            ds_producer_told(p->p);
+            break;
+        case DS_PRODUCER_STEP_AUTH:
+            ds_producer_auth(p->p, false);
+            break;
+        case DS_PRODUCER_STEP_NOTICE:
+            break;
+        case DS_PRODUCER_STEP_WAIT:
+            return true;
+        case DS_PRODUCER_STEP_DONE:
+            return false;
+        }
+    }
+}
+
+static void append(struct play *p, const char *m)
+{
+    struct dstream_error err = {0};
+    uint64_t id;
+    cr_assert_eq(ds_producer_append(p->p, m, strlen(m), 0, p->now, &id, &err), DS_APPEND_TAKEN,
+                 "%s", err.message);
+}
+
+/* An answer to request `i`: fields are "name: value" lines. */
+static void answer(struct play *p, size_t i, int status, const char *fields)
+{
+    struct ds_head h = {.status = status, .retry_after_ms = -1};
+    struct ds_result r = {.end = DS_END_COMPLETE, .connected = true};
+    ds_buf_init(&h.fields, 4096);
+    for (const char *s = fields; *s; s += strcspn(s, "\n"), s += *s == '\n') {
+        size_t name = strcspn(s, ":"), n = strcspn(s, "\n");
+        ds_head_add(&h, s, name, s + name + 2, n - name - 2);
+    }
+    ds_producer_head(p->p, p->ids[i], &h, p->now);
+    ds_head_free(&h);
+    ds_producer_end(p->p, p->ids[i], &r);
+}
+
+static void lose(struct play *p, size_t i)
+{
+    struct ds_result r = {.end = DS_END_CUT, .connected = true};
+    ds_producer_end(p->p, p->ids[i], &r);
+}
+
+#define STORED "Producer-Epoch: 7\nProducer-Seq: 0\nStream-Next-Offset: 1\n"
+
+/* What becomes of one message, in a fixed epoch without claim, of these answers to base. */
+static const struct {
+    bool fresh, lost; /* the first answer is lost before */
+    int status;
+    const char *fields;
+    enum ds_fate fate;
+    enum dstream_code code;
+} one[] = {
+    {true, false, 200, STORED, DS_FATE_ACKED, DSTREAM_OK},
+    {false, false, 200, STORED, DS_FATE_ACKED, DSTREAM_OK},
+    {true, true, 204, STORED, DS_FATE_ACKED, DSTREAM_OK},
+    {false, true, 204, STORED, DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
+    {false, false, 204, STORED, DS_FATE_NOT_WRITTEN, DSTREAM_ERR_FENCED},
+    {true, false, 204, STORED, DS_FATE_NOT_WRITTEN, DSTREAM_ERR_FENCED},
+    {true, false, 200, "", DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
+    {true, false, 200, "Producer-Epoch: 8\nProducer-Seq: 0\n", DS_FATE_UNKNOWN,
+     DSTREAM_ERR_OUTCOME_UNKNOWN},
+    {true, false, 403, "Producer-Epoch: 9\n", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_FENCED},
+    {true, true, 403, "Producer-Epoch: 9\n", DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
+    {true, false, 403, "", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_AUTH},
+    {true, false, 401, "", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_AUTH},
+    {true, false, 404, "", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_NOT_FOUND},
+    {true, true, 404, "", DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
+    {true, false, 410, "", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_GONE},
+    {true, false, 400, "", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_BAD_REQUEST},
+    {true, true, 400, "", DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
+    {true, false, 413, "", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_BAD_REQUEST},
+    {true, true, 413, "", DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
+    {true, false, 405, "", DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
+    {true, false, 302, "", DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
+    {true, false, 409, "Stream-Closed: true\n", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_CLOSED},
+    {true, true, 409, "Stream-Closed: true\n", DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
+    {true, false, 409, "Producer-Expected-Seq: 4\n", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_CONFLICT},
+    {true, false, 409, "", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_CONFLICT},
+};
+
+Test(producer, base)
+{
+    for (size_t i = 0; i < COUNT(one); i++) {
+        struct play p = fixed(one[i].fresh);
+        begin(&p);
+        append(&p, "a");
+        run(&p);
+        cr_assert_eq(p.requests, 1);
+        if (one[i].lost) {
+            lose(&p, 0);
+            run(&p);
+            p.now += 1000;
+            run(&p);
+            cr_assert_eq(p.requests, 2);
+            cr_expect_eq(p.seqs[1], 0);
+            cr_expect_str_eq(p.bodies[1], "a");
+        }
+        answer(&p, p.requests - 1, one[i].status, one[i].fields);
+        bool goes_on = run(&p);
+        cr_expect_eq(goes_on, one[i].code == DSTREAM_OK, "case %zu", i);
+        cr_assert_eq(p.results, 1, "case %zu", i);
+        cr_expect_eq(p.last.fate, one[i].fate, "case %zu: %d", i, (int)p.last.fate);
+        cr_expect_eq(ds_producer_error(p.p)->code, one[i].code, "case %zu: %s", i,
+                     ds_producer_error(p.p)->message);
+        ds_producer_free(p.p);
+    }
+}
+
+/* 5xx and the like are asked again, under the same number and with the same bytes. */
+Test(producer, what_is_tried_again)
+{
+    static const int statuses[] = {408, 425, 429, 500, 502, 503, 504, 599};
+    for (size_t i = 0; i < COUNT(statuses); i++) {
+        struct play p = fixed(true);
+        begin(&p);
+        append(&p, "a");
+        run(&p);
+        answer(&p, 0, statuses[i], "");
+        cr_expect(run(&p));
+        cr_expect_eq(p.requests, 1, "at once");
+        p.now += 1000;
+        run(&p);
+        cr_assert_eq(p.requests, 2, "%d", statuses[i]);
+        cr_expect_eq(p.epochs[1], 7);
+        cr_expect_eq(p.seqs[1], 0);
+        ds_producer_free(p.p);
+    }
+}
+
+Test(producer, batches_are_in_brackets_and_within_the_limit)
+{
+    struct play p = fixed(true);
+    struct dstream_error err = {0};
+    uint64_t id;
+    p.c.content_type = "application/json";
+    p.c.max_batch_bytes = 7;
+    p.c.linger = 1000;
+    begin(&p);
+    append(&p, "[1]");
+    append(&p, "2"); /* "[[1],2]": exactly 7 */
+    append(&p, "3");
+    run(&p);
+    cr_assert_eq(p.requests, 1);
+    cr_expect_str_eq(p.bodies[0], "[[1],2]");
+    cr_expect_eq(ds_producer_append(p.p, "1 2", 3, 0, p.now, &id, &err), DS_APPEND_REFUSED);
+    cr_expect_eq(err.code, DSTREAM_ERR_INPUT);
+    cr_expect_eq(ds_producer_append(p.p, "123456", 6, 0, p.now, &id, &err), DS_APPEND_REFUSED);
+    cr_expect_eq(err.code, DSTREAM_ERR_LIMIT);
+    cr_expect_eq(ds_producer_append(p.p, "", 0, 0, p.now, &id, &err), DS_APPEND_REFUSED);
+    cr_expect_eq(err.code, DSTREAM_ERR_ARGUMENT);
+    ds_producer_free(p.p);
+}
+
+Test(producer, a_413_splits_under_a_new_epoch)
+{
+    struct play p = fixed(true);
+    p.c.linger = 10;
+    begin(&p);
+    append(&p, "aa");
+    append(&p, "bb");
+    p.now += 10;
+    run(&p);
+    answer(&p, 0, 413, "");
+    run(&p);
+    cr_assert_eq(p.requests, 2, "one at a time under a new epoch");
+    cr_expect_str_eq(p.bodies[1], "aa");
+    cr_expect_gt(p.epochs[1], 8, "others claim the next one");
+    cr_expect_eq(p.seqs[1], 0);
+    ds_producer_free(p.p);
+}
+
+Test(producer, what_a_journal_holds_is_sent_again_and_claims_nothing)
+{
+    struct ds_record_batch b = {
+        .first = 3, .count = 2, .seq = 5, .mark = 9, .body = "xy", .len = 2};
+    struct ds_producer_journal j = {
+        .epoch = 40, .epoch_kind = DS_EPOCH_DRAWN, .mark = 9, .batches = &b, .nbatches = 1};
+    struct play p = fixed(true);
+    p.c.fixed = false;
+    p.c.unix_ms = 1800000000000;
+    p.c.journal = true;
+    p.c.from = &j;
+    begin(&p);
+    run(&p);
+    cr_assert_eq(p.requests, 1);
+    cr_expect_eq(p.epochs[0], 40);
+    cr_expect_eq(p.seqs[0], 5);
+    cr_expect_str_eq(p.bodies[0], "xy");
+    answer(&p, 0, 403, "Producer-Epoch: 99\n");
+    cr_expect_not(run(&p));
+    cr_expect_eq(p.requests, 1);
+    cr_expect_eq(p.last.fate, DS_FATE_UNKNOWN);
+    cr_expect(p.last.earlier);
+    ds_producer_free(p.p);
+}
+
+Test(producer, the_close_goes_along_with_the_last_batch)
+{
+    struct play p = fixed(true);
+    struct dstream_error err = {0};
+    p.c.linger = 1000;
+    begin(&p);
+    append(&p, "a");
+    cr_assert_eq(ds_producer_close_stream(p.p, "b", 1, 0, false, p.now, &err), DSTREAM_OK);
+    run(&p);
+    cr_assert_eq(p.requests, 1);
+    cr_expect(p.close[0]);
+    cr_expect_str_eq(p.bodies[0], "ab");
+    answer(&p, 0, 200, STORED "Stream-Closed: true\n");
+    cr_expect_not(run(&p));
+    cr_expect_str_eq(ds_producer_final_offset(p.p), "1");
+    ds_producer_free(p.p);
+}
