@@ -16,7 +16,7 @@ enum {
     SIM_SIZE = 1024,
     SIM_DIRS = 2,
     SIM_NAMES = 12,
-    SIM_CHANGES = 24,
+    SIM_CHANGES = 48,
     SIM_FDS = 16
 };
 
