@@ -368,3 +368,29 @@ Test(url, a_token_is_not_empty_not_long_and_visible)
     cr_expect_not(ds_token_is_sentinel(""));
     cr_expect_not(ds_token_is_sentinel("-10"));
 }
+
+Test(url, what_names_a_proxy_and_what_an_address)
+{
+    static const char *const proxies[] = {"",
+                                          "proxy.test",
+                                          "proxy.test:3128",
+                                          "http://proxy.test",
+                                          "HTTPS://u:p@proxy.test:1",
+                                          "socks5h://[::1]:1080",
+                                          "u:p@proxy.test"};
+    static const char *const no_proxies[] = {"ftp://h", "http://",        "h:port",     "h:0",
+                                             "a b",     "http://u:p@h@i", "socks6://h", "h:1\n"};
+    static const char *const known[] = {"h.test:80:127.0.0.1", "h:1:::1", "h:65535:[::1],10.0.0.1"};
+    static const char *const unknown[] = {
+        "",           "h",         "h:80",           "h:80:",      ":80:::1",
+        "h:x:::1",    "h:0:::1",   "-h:80:::1",      "+h:80:::1",  "h:80:name",
+        "h:80:1.2.3", "h:80:::1,", "h:80:[1.2.3.4]", "h:65536:::1"};
+    for (size_t i = 0; i < sizeof proxies / sizeof *proxies; i++)
+        cr_expect(ds_proxy_valid(proxies[i]), "%s", proxies[i]);
+    for (size_t i = 0; i < sizeof no_proxies / sizeof *no_proxies; i++)
+        cr_expect_not(ds_proxy_valid(no_proxies[i]), "%s", no_proxies[i]);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        cr_expect(ds_resolve_valid(known[i]), "%s", known[i]);
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+        cr_expect_not(ds_resolve_valid(unknown[i]), "%s", unknown[i]);
+}
