@@ -143,7 +143,7 @@ E2E(bad, gone)
     for (int place = FIRST; place <= EVENTS; place++) {
         struct e2e_bytes gone = e2e_text(status("410 Gone"));
         expect_at((enum place)place, NULL, gone, 10, "410|gone");
-        expect_at((enum place)place, "410 Gone", gone, 10, "410|gone");
+        expect_at((enum place)place, "410 Gone", gone, 10, "410|deleted");
         expect_at((enum place)place, "404 Not Found", gone, 10, "deleted");
     }
 }
