@@ -101,6 +101,19 @@ uint64_t ds_loop_random(dstream_loop *l)
     return z ^ z >> 31;
 }
 
+void ds_loop_random_id(dstream_loop *l, char out[DS_RANDOM_ID])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t id[2];
+    if (getrandom(id, sizeof id, GRND_NONBLOCK) != (ssize_t)sizeof id) {
+        id[0] = ds_loop_random(l);
+        id[1] = ds_loop_random(l);
+    }
+    for (size_t i = 0; i < DS_RANDOM_ID - 1; i++)
+        out[i] = digits[id[i / 16] >> i % 16 * 4 & 15];
+    out[DS_RANDOM_ID - 1] = '\0';
+}
+
 /* Makes room for one more element in an array of `*cap`. */
 static void *grown(void *p, size_t *cap, size_t n, size_t size)
 {

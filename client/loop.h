@@ -55,6 +55,9 @@ int64_t ds_loop_now(const dstream_loop *l);
 int64_t ds_loop_update(dstream_loop *l);
 /* A random draw. */
 uint64_t ds_loop_random(dstream_loop *l);
+/* 128 random bits that nobody else draws, as 32 hexadecimal digits. */
+#define DS_RANDOM_ID 33
+void ds_loop_random_id(dstream_loop *l, char out[DS_RANDOM_ID]);
 struct ds_transport *ds_loop_transport(dstream_loop *l);
 
 #endif

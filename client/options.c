@@ -7,6 +7,9 @@
 #include "base/header.h"
 #include "base/url.h"
 
+/* Of a request, bytes: the producer keeps positions in 32 bits. */
+#define BATCH_MAX ((size_t)1 << 30)
+
 /* --- text ------------------------------------------------------------------------------------- */
 
 static void list_free(struct ds_list *l)
@@ -57,6 +60,7 @@ dstream_options *dstream_options_new(void)
         return NULL;
     strcpy(o->offset, "-1");
     o->limits = ds_limits_default();
+    o->producer = ds_producer_config_default();
     return o;
 }
 
@@ -169,7 +173,102 @@ enum dstream_code dstream_options_set_http1(dstream_options *o, bool only)
     return DSTREAM_OK;
 }
 
-/* --- those of the command --------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
+
+enum dstream_code dstream_options_set_epoch_auto(dstream_options *o, uint64_t highest)
+{
+    struct ds_producer_config *c = &o->producer;
+    if (highest > DS_EPOCH_MAX)
+        return DSTREAM_ERR_ARGUMENT;
+    c->fixed = c->fresh = c->claim = c->resubmit = false;
+    c->epoch = 0;
+    c->highest = highest;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_epoch(dstream_options *o, uint64_t epoch, unsigned flags)
+{
+    const unsigned both = DSTREAM_EPOCH_CLAIM | DSTREAM_EPOCH_RESUBMIT;
+    struct ds_producer_config *c = &o->producer;
+    if (epoch > DS_EPOCH_MAX || (flags & both) == both || flags > (DSTREAM_EPOCH_FRESH | both))
+        return DSTREAM_ERR_ARGUMENT;
+    c->fixed = true;
+    c->epoch = epoch;
+    c->fresh = (flags & DSTREAM_EPOCH_FRESH) != 0;
+    c->claim = (flags & DSTREAM_EPOCH_CLAIM) != 0;
+    c->resubmit = (flags & DSTREAM_EPOCH_RESUBMIT) != 0;
+    c->highest = 0;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_linger(dstream_options *o, int64_t ms)
+{
+    if (ms < 0)
+        return DSTREAM_ERR_ARGUMENT;
+    o->producer.linger = ms;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_batch(dstream_options *o, size_t bytes, size_t messages)
+{
+    if (bytes < 1 || bytes > BATCH_MAX)
+        return DSTREAM_ERR_ARGUMENT;
+    o->producer.max_batch_bytes = bytes;
+    o->producer.max_batch_items = messages > 0 ? messages : SIZE_MAX;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_in_flight(dstream_options *o, unsigned requests)
+{
+    if (requests < 1 || requests > DS_WINDOW_MAX)
+        return DSTREAM_ERR_ARGUMENT;
+    o->producer.window = requests;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_buffer(dstream_options *o, size_t bytes)
+{
+    if (bytes < 1)
+        return DSTREAM_ERR_ARGUMENT;
+    o->producer.max_buffered = bytes;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_delivery_timeout(dstream_options *o, int64_t ms)
+{
+    if (ms < -1)
+        return DSTREAM_ERR_ARGUMENT;
+    o->producer.delivery_timeout = ms;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_on_refused(dstream_options *o, enum dstream_refused what)
+{
+    if (what != DSTREAM_REFUSED_STOP && what != DSTREAM_REFUSED_SKIP)
+        return DSTREAM_ERR_ARGUMENT;
+    o->producer.skip_refused = what == DSTREAM_REFUSED_SKIP;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_allow_duplicates(dstream_options *o, bool on)
+{
+    o->producer.allow_duplicates = on;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_trusted(dstream_options *o, bool on)
+{
+    o->producer.trusted = on;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_append_identity(dstream_options *o, bool on)
+{
+    o->plain = !on;
+    return DSTREAM_OK;
+}
+
+/* --- what the command sets -------------------------------------------------------------------- */
 
 void ds_options_set_limits(dstream_options *o, const struct ds_limits *l)
 {

@@ -4,6 +4,7 @@
 #define DS_CLIENT_OPTIONS_H
 
 #include "client/reader.h"
+#include "producer/producer.h"
 
 struct ds_list {
     char **at;
@@ -34,6 +35,9 @@ struct dstream_options {
     void *notice_ctx;
     ds_on_trace on_trace; /* NULL: nobody wants to know */
     void *trace_ctx;
+    /* Of a producer; its strings, limits and draws are filled in when it is opened. */
+    struct ds_producer_config producer;
+    bool plain; /* a call that appends carries no producer identity */
 };
 
 /* A copy of its own; of NULL, the defaults. NULL without memory. */

@@ -8,10 +8,9 @@
  */
 #include "client/reader.h"
 
-#include <stdatomic.h>
-
 #include "base/alloc.h"
 #include "base/url.h"
+#include "client/gate.h"
 #include "client/hook.h"
 #include "client/options.h"
 
@@ -34,7 +33,7 @@ struct dstream_reader {
     struct ds_timer timer;
     struct ds_timer hold; /* armed while the transfer is paused, where that must not last */
     enum state state;
-    _Atomic int gate; /* enum gate: whether a callback may begin */
+    struct ds_gate gate;
     struct ds_posted cancel;
     bool acting;        /* the machine's steps are being taken */
     bool refused;       /* the server refused the credentials of the last request */
@@ -53,26 +52,6 @@ struct dstream_reader {
     bool blocking;
     const dstream_batch *batch;
 };
-
-/* Another thread may cancel at any moment: after that no callback begins. */
-enum gate { GATE_OPEN, GATE_CALLING, GATE_CANCELLED };
-
-static bool begin_call(dstream_reader *r)
-{
-    int open = GATE_OPEN;
-    return atomic_compare_exchange_strong(&r->gate, &open, GATE_CALLING);
-}
-
-static void end_call(dstream_reader *r)
-{
-    int calling = GATE_CALLING;
-    (void)atomic_compare_exchange_strong(&r->gate, &calling, GATE_OPEN);
-}
-
-static bool cancelled(dstream_reader *r)
-{
-    return atomic_load(&r->gate) == GATE_CANCELLED;
-}
 
 static void soon(dstream_reader *r)
 {
@@ -95,10 +74,10 @@ static void on_connected(void *ctx)
 
 static void trace(dstream_reader *r, int status)
 {
-    if (!r->options->on_trace || !begin_call(r))
+    if (!r->options->on_trace || !ds_gate_enter(&r->gate))
         return;
     r->options->on_trace(r->options->trace_ctx, r->method, r->shown, status);
-    end_call(r);
+    ds_gate_leave(&r->gate);
 }
 
 static void on_head(void *ctx, const struct ds_head *head)
@@ -179,10 +158,10 @@ static void stop(dstream_reader *r)
 static void end(dstream_reader *r, enum dstream_code code)
 {
     stop(r);
-    if (!r->on_end || !begin_call(r))
+    if (!r->on_end || !ds_gate_enter(&r->gate))
         return;
     r->on_end(r->ctx, r, code);
-    end_call(r);
+    ds_gate_leave(&r->gate);
 }
 
 /* On the loop's thread. */
@@ -200,10 +179,10 @@ static enum dstream_code ask_hook(dstream_reader *r, dstream_request *q, struct 
     bool refused = r->refused;
     if (!r->options->on_request)
         return DSTREAM_OK;
-    if (!begin_call(r))
+    if (!ds_gate_enter(&r->gate))
         return DSTREAM_ERR_CANCELLED;
     enum dstream_code rc = ds_hook_begin(q, r->options, req, refused);
-    end_call(r);
+    ds_gate_leave(&r->gate);
     r->refused = refused && r->dropped;
     return rc;
 }
@@ -215,13 +194,13 @@ static void request(dstream_reader *r, const struct ds_request *req)
     dstream_request added = {.nheaders = 0};
     r->dropped = false;
     enum dstream_code rc = ask_hook(r, &added, &full);
-    if (cancelled(r))
+    if (ds_gate_cancelled(&r->gate))
         obey_cancel(r);
-    if (rc != DSTREAM_OK || r->dropped || cancelled(r)) {
+    if (rc != DSTREAM_OK || r->dropped || ds_gate_cancelled(&r->gate)) {
         ds_hook_end(&added);
         if (rc == DSTREAM_OK)
             return;
-        if (!cancelled(r)) {
+        if (!ds_gate_cancelled(&r->gate)) {
             ds_error_set(&r->error, rc, "the callback for a request failed: %s",
                          dstream_code_text(rc));
             end(r, rc);
@@ -252,11 +231,11 @@ static bool deliver(dstream_reader *r, const dstream_batch *b)
     r->state = STATE_HELD;
     if (r->blocking) {
         r->batch = b;
-    } else if (begin_call(r)) {
+    } else if (ds_gate_enter(&r->gate)) {
         flow = r->on_batch(r->ctx, r, b);
-        end_call(r);
+        ds_gate_leave(&r->gate);
     }
-    if (cancelled(r)) {
+    if (ds_gate_cancelled(&r->gate)) {
         obey_cancel(r);
         return false;
     }
@@ -293,10 +272,10 @@ static bool feed_rest(dstream_reader *r)
 
 static void tell(dstream_reader *r, const struct ds_notice *n)
 {
-    if (!r->options->on_notice || !begin_call(r))
+    if (!r->options->on_notice || !ds_gate_enter(&r->gate))
         return;
     r->options->on_notice(r->options->notice_ctx, r, n);
-    end_call(r);
+    ds_gate_leave(&r->gate);
 }
 
 /* One step. False where there is nothing to do before something is fed or the time has come. */
@@ -423,10 +402,10 @@ void dstream_reader_free(dstream_reader *r)
 enum dstream_code dstream_reader_start(dstream_reader *r, dstream_on_batch on_batch,
                                        dstream_on_end ended, void *ctx)
 {
-    if (cancelled(r))
+    if (ds_gate_cancelled(&r->gate))
         obey_cancel(r);
     if (r->state != STATE_NEW)
-        return cancelled(r) ? DSTREAM_ERR_CANCELLED : DSTREAM_ERR_STATE;
+        return ds_gate_cancelled(&r->gate) ? DSTREAM_ERR_CANCELLED : DSTREAM_ERR_STATE;
     r->on_batch = on_batch;
     r->on_end = ended;
     r->ctx = ctx;
@@ -455,7 +434,7 @@ void dstream_reader_pause(dstream_reader *r)
 
 void dstream_reader_cancel(dstream_reader *r)
 {
-    atomic_store(&r->gate, GATE_CANCELLED);
+    ds_gate_cancel(&r->gate);
     ds_loop_post(r->loop, &r->cancel);
 }
 
@@ -491,7 +470,7 @@ enum dstream_next dstream_reader_next(dstream_reader *r, int64_t timeout_ms,
                                       const dstream_batch **batch)
 {
     *batch = NULL;
-    if (cancelled(r))
+    if (ds_gate_cancelled(&r->gate))
         obey_cancel(r);
     else if (!go_on(r))
         return DSTREAM_NEXT_ERROR;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dstream.h - read, tail and export Durable Streams.
+ * dstream.h - read, tail, export and write Durable Streams.
  *
  * Conventions that hold for every call
  *   Text      is NUL-terminated UTF-8 unless a length is given. Stream data is bytes: NUL is data.
@@ -8,9 +8,10 @@
  *             caller's pointer is NULL. free(NULL) is fine for every *_free.
  *   Errors    are `enum dstream_code`, 0 for success. An error sticks to its handle: once a reader
  *             has failed, each later call on it returns the same code.
- *   Threads   a loop and the handles on it belong to one thread. Only dstream_loop_wake() and
- *             dstream_reader_cancel() may be called from others. The library makes no thread of its
- *             own; libcurl resolves names in one, which nothing here ever waits for.
+ *   Threads   a loop and the handles on it belong to one thread. Only dstream_loop_wake() and the
+ *             *_cancel() of a reader, a producer or a stream may be called from others. The library
+ *             makes no thread of its own; libcurl resolves names in one, which nothing here ever
+ *             waits for.
  *   Time      is in milliseconds. A time limit of -1 means no limit.
  */
 #ifndef DSTREAM_H
@@ -114,7 +115,7 @@ typedef struct dstream_loop dstream_loop;
 
 /* A new loop, or NULL without memory or descriptors. */
 DSTREAM_API dstream_loop *dstream_loop_new(void);
-/* Frees it. Every reader on it must have been freed before. */
+/* Frees it. Every handle on it must have been freed before. */
 DSTREAM_API void dstream_loop_free(dstream_loop *loop);
 /* One turn: waits at most `timeout_ms` (-1: as long as it takes) for something to do, does it, and
  * returns. DSTREAM_OK, or DSTREAM_ERR_NOMEM; ERR_STATE from inside a callback of this loop. A
@@ -128,7 +129,7 @@ DSTREAM_API void dstream_loop_wake(dstream_loop *loop);
  * whenever that changes. The caller waits for them, for dstream_loop_timeout() at most, then calls
  *   dstream_loop_ready()   for each that is ready, and after these, in any case,
  *   dstream_loop_expire()  once.
- * All callbacks of the readers come from within these two. */
+ * All callbacks of the handles come from within these two. */
 
 enum dstream_watch { DSTREAM_WATCH_READ = 1, DSTREAM_WATCH_WRITE = 2 };
 
@@ -327,6 +328,237 @@ DSTREAM_API const char *dstream_reader_offset(const dstream_reader *r);
 DSTREAM_API const char *dstream_reader_content_type(const dstream_reader *r);
 /* The error it failed with; its code is DSTREAM_OK where it did not. */
 DSTREAM_API const dstream_error *dstream_reader_error(const dstream_reader *r);
+
+/* --- writing: options ------------------------------------------------------------------------- */
+/* The headers, the request callback and the TLS settings above hold for writing as for reading;
+ * what is said of where and how to read does not matter here, and what follows does not matter to
+ * a reader. */
+
+/* The epoch of a producer. A server keeps, for each stream and producer id, one epoch and the last
+ * sequence number under it, and stores a number once. It refuses who comes with a lower epoch
+ * (fenced); a higher one takes over, from number 0 on (the Durable Streams protocol, "Idempotent
+ * producers"). From 0 to 2^53-1.
+ *
+ * By default the epoch is drawn from the clock (milliseconds * 1024 + random bits): it lies above
+ * that of every earlier run, whatever became of it, and meets nobody. `highest` is the highest that
+ * the caller knows of (0: none), in case the clock was set back. */
+DSTREAM_API enum dstream_code dstream_options_set_epoch_auto(dstream_options *o, uint64_t highest);
+/* An epoch of the caller's own, who keeps account of what was used, and takes another one for each
+ * run. `flags` (or-ed) say more; RESUBMIT does not go with CLAIM. */
+enum dstream_epoch_flags {
+    /* (id, epoch) was never used on this stream: a number that turns out to be stored already can
+     * only have been stored by this producer. Without it such an answer to a repeated batch leaves
+     * the fate of that one unknown, until one has been stored. */
+    DSTREAM_EPOCH_FRESH = 1,
+    /* Where the server has a higher one, claim one above that, as long as nothing was acknowledged:
+     * afterwards it is fenced as any other. The epoch in use is DSTREAM_COUNT_EPOCH. */
+    DSTREAM_EPOCH_CLAIM = 2,
+    /* The messages are those of an earlier run under this epoch, from its first one on, and make
+     * the same batches: a number that is stored already is a success, reported as a duplicate. */
+    DSTREAM_EPOCH_RESUBMIT = 4
+};
+DSTREAM_API enum dstream_code dstream_options_set_epoch(dstream_options *o, uint64_t epoch,
+                                                        unsigned flags);
+/* How long a message waits for others to share a request with it, milliseconds. Default: 5. */
+DSTREAM_API enum dstream_code dstream_options_set_linger(dstream_options *o, int64_t ms);
+/* The most that goes into one request: bytes of its body, brackets and commas of JSON included, and
+ * messages (0: any number). At most 1 GiB. Default: 1 MiB, any number. A message that is larger is
+ * refused. */
+DSTREAM_API enum dstream_code dstream_options_set_batch(dstream_options *o, size_t bytes,
+                                                        size_t messages);
+/* How many requests are under way at once, from 1 to 64. Default: 5. */
+DSTREAM_API enum dstream_code dstream_options_set_in_flight(dstream_options *o, unsigned requests);
+/* How much memory messages may take that have no fate yet, bytes: over this an append has to wait.
+ * A message that is larger is taken where there is no other. Default: 32 MiB. */
+DSTREAM_API enum dstream_code dstream_options_set_buffer(dstream_options *o, size_t bytes);
+/* After how many milliseconds without progress the producer gives up (-1: never). Failures of the
+ * network and the server are retried until then. Default: 120000. */
+DSTREAM_API enum dstream_code dstream_options_set_delivery_timeout(dstream_options *o, int64_t ms);
+/* What to do where the server refuses a batch as it is (400, or 413 to a single message): end (the
+ * default), or report it and go on behind it. */
+enum dstream_refused { DSTREAM_REFUSED_STOP = 0, DSTREAM_REFUSED_SKIP };
+DSTREAM_API enum dstream_code dstream_options_set_on_refused(dstream_options *o,
+                                                             enum dstream_refused what);
+/* Whether to go on where that could store a message twice (a server that has forgotten the producer
+ * while an answer was lost, above all), instead of ending with its fate unknown. What it may have
+ * befallen is marked (dstream_result_maybe_duplicate). Off by default. */
+DSTREAM_API enum dstream_code dstream_options_set_allow_duplicates(dstream_options *o, bool on);
+/* Whether the caller answers for JSON messages being one JSON value each, so that they are not
+ * checked. Off by default. */
+DSTREAM_API enum dstream_code dstream_options_set_trusted(dstream_options *o, bool on);
+/* Whether a call that appends (dstream_call) carries a producer identity of its handle's own, so
+ * that it can be repeated when its answer is lost. On by default; see there. */
+DSTREAM_API enum dstream_code dstream_options_set_append_identity(dstream_options *o, bool on);
+
+/* --- writing: producers ----------------------------------------------------------------------- */
+/* Messages in, each of them stored once and in order, or its fate reported truly.
+ *
+ * Messages go out in batches, several requests at once. Failures of the network, 408, 425, 429 and
+ * 5xx are retried, the same bytes under the same sequence number, so that a lost answer does no
+ * harm; a batch that the server finds too large (413) is split. What cannot be known is said to be
+ * unknown, and is never sent a second time under another number.
+ *
+ * Nothing happens by itself: requests and callbacks are the business of dstream_loop_turn(), or of
+ * the calls that wait, which turn the loop.
+ *
+ * Limits that no client can lift: a server that forgets a producer (with its state, or after a
+ * time) may store a late copy of a request once more; so may a proxy that repeats a POST on its own
+ * account; and two writers under one id must not use the same epoch. */
+
+typedef struct dstream_producer dstream_producer;
+
+/* A producer for the stream at `url`, which exists and is of `content_type` (on
+ * "application/json" each message is one JSON value; else messages are bytes, and no border is
+ * left between them). `id` names it to the server, 1 to 1024 bytes without control characters; NULL
+ * draws one of 128 random bits. Options and loop as of dstream_reader_open(). Sends nothing yet. On
+ * failure *out is NULL. ERR_ARGUMENT, ERR_LIMIT (no epoch is left), ERR_NOMEM. */
+DSTREAM_API enum dstream_code dstream_producer_open(dstream_producer **out, dstream_loop *loop,
+                                                    const char *url, const char *content_type,
+                                                    const char *id, const dstream_options *o);
+/* Breaks off what is under way, and frees it. The stream stays open. Returns how many messages that
+ * were taken had no fate yet, which are forgotten: 0 after a dstream_producer_detach(). Not from
+ * inside its own callbacks. */
+DSTREAM_API uint64_t dstream_producer_free(dstream_producer *p);
+
+/* What became of the messages first, first + 1, ... first + count - 1. */
+typedef struct dstream_result dstream_result;
+enum dstream_fate {
+    DSTREAM_FATE_STORED = 1,      /* stored, once */
+    DSTREAM_FATE_NOT_WRITTEN = 2, /* not stored, and never will be */
+    DSTREAM_FATE_UNKNOWN = 3      /* stored once, or not */
+};
+DSTREAM_API enum dstream_fate dstream_result_fate(const dstream_result *r);
+/* The id of the first message, and their number: 0 where this is about the stream's close alone. */
+DSTREAM_API uint64_t dstream_result_first(const dstream_result *r);
+DSTREAM_API uint64_t dstream_result_count(const dstream_result *r);
+/* STORED: the stream's offset behind them, "" where the server did not say. Valid, as the error is,
+ * until the callback returns. */
+DSTREAM_API const char *dstream_result_offset(const dstream_result *r);
+/* Why they were not stored, or may not be; its code is DSTREAM_OK with STORED. */
+DSTREAM_API const dstream_error *dstream_result_error(const dstream_result *r);
+/* NOT_WRITTEN: appending the same again may help. */
+DSTREAM_API bool dstream_result_retryable(const dstream_result *r);
+/* Resubmitted, and stored by the earlier run already. */
+DSTREAM_API bool dstream_result_duplicate(const dstream_result *r);
+/* May be stored twice: only where that was allowed. */
+DSTREAM_API bool dstream_result_maybe_duplicate(const dstream_result *r);
+/* The stream's close went along with them. */
+DSTREAM_API bool dstream_result_closes(const dstream_result *r);
+/* The number they were sent under. */
+DSTREAM_API uint64_t dstream_result_epoch(const dstream_result *r);
+DSTREAM_API uint64_t dstream_result_sequence(const dstream_result *r);
+
+/* Callbacks, all of them optional and called on the loop's thread, from within its turn. They may
+ * call all that does not wait, but for dstream_producer_free(). NULL ends one. */
+/* Results come in the order of the messages, each message in exactly one. */
+typedef void (*dstream_on_result)(void *ctx, dstream_producer *p, const dstream_result *r);
+DSTREAM_API void dstream_producer_on_result(dstream_producer *p, dstream_on_result call, void *ctx);
+/* Only those that were not stored or may not be, so that appending can be left to itself. Called
+ * before dstream_producer_on_result() would be. */
+DSTREAM_API void dstream_producer_on_failure(dstream_producer *p, dstream_on_result call,
+                                             void *ctx);
+/* An append that was told AGAIN can be tried again. */
+typedef void (*dstream_on_room)(void *ctx, dstream_producer *p);
+DSTREAM_API void dstream_producer_on_room(dstream_producer *p, dstream_on_room call, void *ctx);
+/* Once, after the last result: detached or closed (DSTREAM_OK, if all messages were stored), or
+ * failed, as dstream_producer_error() says. */
+typedef void (*dstream_on_producer_end)(void *ctx, dstream_producer *p, enum dstream_code code);
+DSTREAM_API void dstream_producer_on_end(dstream_producer *p, dstream_on_producer_end call,
+                                         void *ctx);
+
+enum dstream_append {
+    DSTREAM_APPEND_TAKEN = 1,  /* *id is its number: the first has 0, the next 1, ... */
+    DSTREAM_APPEND_AGAIN = 2,  /* as much is buffered as may be, and was all the time */
+    DSTREAM_APPEND_REFUSED = 3 /* dstream_producer_refusal() says why */
+};
+/* Takes a message, which is copied; waits for room for `timeout_ms` at most (0: not at all; -1: no
+ * limit). `id` may be NULL. Refused: ERR_ARGUMENT (empty), ERR_INPUT (not one JSON value),
+ * ERR_LIMIT (larger than a batch may be), ERR_STATE (detaching or closing; or it would have to wait
+ * inside a callback), ERR_CLOSED, ERR_NOMEM, or what the producer failed of. After a refusal that
+ * is not its own failure it goes on. */
+DSTREAM_API enum dstream_append dstream_producer_append(dstream_producer *p, const void *message,
+                                                        size_t len, int64_t timeout_ms,
+                                                        uint64_t *id);
+/* Why the last message, close or restart was refused. */
+DSTREAM_API const dstream_error *dstream_producer_refusal(const dstream_producer *p);
+
+/* Sends what there is at once, and waits until everything that was appended before has its fate.
+ * DSTREAM_OK where all of it is stored; else the first error, and in *failed (may be NULL) how many
+ * messages are not, or may not be. What once failed stays failed: it counts again the next time.
+ * ERR_TIMEOUT after `timeout_ms`, when nothing is lost and the call can be repeated; 0 only starts
+ * it, and DSTREAM_COUNT_PENDING tells. ERR_STATE inside a callback, unless that is 0. */
+DSTREAM_API enum dstream_code dstream_producer_flush(dstream_producer *p, int64_t timeout_ms,
+                                                     uint64_t *failed);
+/* Flushes, and ends the producer. The stream stays open for others. What has no fate after
+ * `timeout_ms` (-1: no limit but the delivery time-out) is given up: not written, or unknown.
+ * Waits for the end, and returns its code: DSTREAM_OK where every message was stored. */
+DSTREAM_API enum dstream_code dstream_producer_detach(dstream_producer *p, int64_t timeout_ms);
+/* The same without waiting: the end is called back. */
+DSTREAM_API void dstream_producer_start_detach(dstream_producer *p, int64_t timeout_ms);
+/* Flushes, closes the stream for good, and ends the producer. `message` (NULL: none) is the last
+ * one, stored in the same step. Where a message was not written the stream is not closed (ERR_STATE
+ * at once, or that message's error at the end), unless `force`. Refused as an append is. Waits for
+ * `timeout_ms` at most (ERR_TIMEOUT: call it again to go on waiting). ERR_CLOSED where another
+ * writer has closed the stream. */
+DSTREAM_API enum dstream_code dstream_producer_close_stream(dstream_producer *p,
+                                                            const void *message, size_t len,
+                                                            bool force, int64_t timeout_ms);
+/* The same without waiting: the end is called back. */
+DSTREAM_API enum dstream_code dstream_producer_start_close_stream(dstream_producer *p,
+                                                                  const void *message, size_t len,
+                                                                  bool force);
+/* What is appended from now on is written under a new epoch, once all before it has its fate.
+ * Does not wait. ERR_STATE (detaching, closing, resubmitting), or what the producer failed of. */
+DSTREAM_API enum dstream_code dstream_producer_restart(dstream_producer *p);
+/* Ends it at once, from any thread, as dstream_reader_cancel() does: no callback begins after this
+ * has returned, a call that waits returns, and the error is ERR_CANCELLED, or
+ * ERR_OUTCOME_UNKNOWN where a message may be stored. What became of the messages is in the
+ * counts. */
+DSTREAM_API void dstream_producer_cancel(dstream_producer *p);
+
+/* What it is doing. */
+enum dstream_producer_phase {
+    DSTREAM_PRODUCER_STARTING = 0,   /* nothing was acknowledged so far: one request at a time */
+    DSTREAM_PRODUCER_RUNNING = 1,    /* acknowledged as it goes */
+    DSTREAM_PRODUCER_RECOVERING = 2, /* after a failure: one request at a time */
+    DSTREAM_PRODUCER_DETACHED = 3,   /* ended; the stream is open as far as is known */
+    DSTREAM_PRODUCER_CLOSED = 4,     /* ended: the stream is closed, by this producer or another */
+    DSTREAM_PRODUCER_FENCED = 5,     /* ended: another writer has taken over */
+    DSTREAM_PRODUCER_FAILED = 6      /* ended by the error */
+};
+DSTREAM_API enum dstream_producer_phase dstream_producer_phase(const dstream_producer *p);
+/* Its numbers, each from its beginning on. */
+enum dstream_count {
+    DSTREAM_COUNT_TAKEN = 0,    /* messages appended */
+    DSTREAM_COUNT_TAKEN_BYTES,  /* and their bytes */
+    DSTREAM_COUNT_STORED,       /* messages of that fate, as reported */
+    DSTREAM_COUNT_STORED_BYTES, /* and their bytes */
+    DSTREAM_COUNT_NOT_WRITTEN,  /* messages of that fate */
+    DSTREAM_COUNT_UNKNOWN,      /* messages of that fate */
+    DSTREAM_COUNT_PENDING,      /* messages without a fate, now */
+    DSTREAM_COUNT_SETTLED,      /* the lowest id without a fate, or the next one */
+    DSTREAM_COUNT_BUFFERED,     /* bytes of memory that those without a fate take, now */
+    DSTREAM_COUNT_IN_FLIGHT,    /* requests under way, now */
+    DSTREAM_COUNT_RETRIES,      /* requests that repeated an earlier one */
+    DSTREAM_COUNT_EPOCH,        /* the epoch, now */
+    DSTREAM_COUNT_SERVER_EPOCH  /* the highest epoch that the server named; 0: none */
+};
+/* 0 for one that does not exist. */
+DSTREAM_API uint64_t dstream_producer_count(const dstream_producer *p, enum dstream_count what);
+/* The producer id. Valid as long as the producer is. */
+DSTREAM_API const char *dstream_producer_id(const dstream_producer *p);
+/* The stream's offset behind the last batch that was acknowledged, "" where not known. Valid until
+ * the next call on the producer or turn of its loop. */
+DSTREAM_API const char *dstream_producer_offset(const dstream_producer *p);
+/* Where the stream ended, once this producer has closed it ("" where the server did not say); else
+ * NULL. Same life. */
+DSTREAM_API const char *dstream_producer_final_offset(const dstream_producer *p);
+/* How it ended: DSTREAM_OK while it has not, and where every message was stored.
+ * ERR_OUTCOME_UNKNOWN where any may be stored or not: dstream_producer_cause() has what lies behind
+ * that (else the same). ERR_FENCED, ERR_STATE_LOST, ERR_NO_PRODUCERS, ERR_CLOSED, ERR_CONFLICT
+ * (another type), ERR_NOT_FOUND, ERR_GONE, ERR_AUTH, ERR_TIMEOUT and others. */
+DSTREAM_API const dstream_error *dstream_producer_error(const dstream_producer *p);
+DSTREAM_API const dstream_error *dstream_producer_cause(const dstream_producer *p);
 
 #ifdef __cplusplus
 }
