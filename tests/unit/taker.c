@@ -142,7 +142,8 @@ static void post(struct taker *t, const struct asked *a, char *answer, size_t si
             say(answer, size, "409 Sequence\r\n");
             return;
         }
-        strcpy(t->seq, seq[0] ? seq : t->seq);
+        if (seq[0])
+            strcpy(t->seq, seq);
         add(&t->data, &t->len, a->body, a->len);
         add(&t->bodies, NULL, a->body, a->len);
         add(&t->bodies, NULL, "\n", 1);
