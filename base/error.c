@@ -41,6 +41,8 @@ static const struct entry table[] = {
     ENTRY(ERR_SERVER, "the server failed", true),
     ENTRY(ERR_OUTCOME_UNKNOWN, "the write may be stored or not", false),
     ENTRY(ERR_FENCED, "another writer has taken over", false),
+    ENTRY(ERR_SEQUENCE, "the sequence has not gone up", false),
+    ENTRY(ERR_TOO_LARGE, "too large for the server", false),
     ENTRY(ERR_PROTOCOL, "the server broke the protocol", false),
     ENTRY(ERR_PARSE, "malformed data from the server", false),
     ENTRY(ERR_STREAM_RESET, "the stream was made anew", false),

@@ -22,6 +22,8 @@ enum dstream_code ds_status_code(int status)
         return DSTREAM_ERR_CONFLICT;
     case 410:
         return DSTREAM_ERR_GONE;
+    case 413:
+        return DSTREAM_ERR_TOO_LARGE;
     case 425:
     case 429:
         return DSTREAM_ERR_BUSY;

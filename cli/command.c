@@ -44,6 +44,8 @@ static const struct {
     {DSTREAM_ERR_SERVER, DS_EXIT_UNAVAILABLE, "try again later"},
     {DSTREAM_ERR_OUTCOME_UNKNOWN, DS_EXIT_UNKNOWN, "look at the stream's end before repeating it"},
     {DSTREAM_ERR_FENCED, DS_EXIT_FENCED, "give each writer a producer id of its own"},
+    {DSTREAM_ERR_SEQUENCE, DS_EXIT_CONFLICT, NULL},
+    {DSTREAM_ERR_TOO_LARGE, DS_EXIT_REFUSED, "send less at once"},
     {DSTREAM_ERR_PROTOCOL, DS_EXIT_PROTOCOL, "check that the URL is that of a stream"},
     {DSTREAM_ERR_PARSE, DS_EXIT_PROTOCOL, "the server, or something before it, is in error"},
     {DSTREAM_ERR_STREAM_RESET, DS_EXIT_RESET,

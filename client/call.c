@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/url.h"
+#include "client/hook.h"
 #include "client/options.h"
 
 struct ds_calling {
@@ -16,6 +17,7 @@ struct ds_calling {
     char url[512];
     ds_on_called on_called;
     void *ctx;
+    bool refused; /* the server refused the credentials of the last request */
     bool done;
 };
 
@@ -31,11 +33,24 @@ static void step_soon(struct ds_calling *x)
     step_at(x, ds_loop_now(x->caller.loop));
 }
 
+static bool may_call(struct ds_calling *x)
+{
+    return !x->caller.gate || ds_gate_enter(x->caller.gate);
+}
+
+static void has_called(struct ds_calling *x)
+{
+    if (x->caller.gate)
+        ds_gate_leave(x->caller.gate);
+}
+
 static void trace(struct ds_calling *x, int status)
 {
     const dstream_options *o = x->caller.options;
-    if (o->on_trace)
-        o->on_trace(o->trace_ctx, x->method, x->url, status);
+    if (!o->on_trace || !may_call(x))
+        return;
+    o->on_trace(o->trace_ctx, x->method, x->url, status);
+    has_called(x);
 }
 
 /* --- what comes back -------------------------------------------------------------------------- */
@@ -83,16 +98,37 @@ static const char *method_name(enum ds_method method)
     return names[method];
 }
 
+static enum dstream_code ask_hook(struct ds_calling *x, dstream_request *q, struct ds_request *r)
+{
+    bool refused = x->refused;
+    if (!x->caller.options->on_request)
+        return DSTREAM_OK;
+    if (!may_call(x))
+        return DSTREAM_ERR_CANCELLED;
+    enum dstream_code rc = ds_hook_begin(q, x->caller.options, r, refused);
+    has_called(x);
+    x->refused = false;
+    return rc;
+}
+
 static void request(struct ds_calling *x, const struct ds_request *r)
 {
     static const struct ds_transfer_ops ops = {
         .connected = on_connected, .head = on_head, .body = on_body, .end = on_end};
-    x->method = method_name(r->method);
-    ds_url_redact(r->url, x->url, sizeof x->url);
-    trace(x, 0);
-    x->transfer = ds_transfer_start(x->caller.session, r, &ops, x);
-    if (!x->transfer)
-        ds_call_end(x->call, &(struct ds_result){.end = DS_END_NOMEM});
+    struct ds_request full = *r;
+    dstream_request added = {.nheaders = 0};
+    enum dstream_code rc = ask_hook(x, &added, &full);
+    if (rc == DSTREAM_OK) {
+        x->method = method_name(full.method);
+        ds_url_redact(full.url, x->url, sizeof x->url);
+        trace(x, 0);
+        x->transfer = ds_transfer_start(x->caller.session, &full, &ops, x);
+        if (!x->transfer)
+            ds_call_end(x->call, &(struct ds_result){.end = DS_END_NOMEM});
+    } else {
+        ds_call_refuse(x->call, rc, "the callback for a request failed");
+    }
+    ds_hook_end(&added);
 }
 
 static void cancel(struct ds_calling *x)
@@ -100,6 +136,14 @@ static void cancel(struct ds_calling *x)
     if (x->transfer)
         ds_transfer_cancel(x->transfer);
     x->transfer = NULL;
+}
+
+static void tell_retry(struct ds_calling *x, int64_t delay)
+{
+    if (!x->caller.on_retry || !may_call(x))
+        return;
+    x->caller.on_retry(x->caller.ctx, ds_call_error(x->call), delay);
+    has_called(x);
 }
 
 /* Steps until there is something to wait for. False: it is done. */
@@ -121,8 +165,10 @@ static bool advance(struct ds_calling *x)
             ds_call_aborted(x->call);
             break;
         case DS_CALL_STEP_NOTICE:
-            if (x->caller.on_retry)
-                x->caller.on_retry(x->caller.ctx, ds_call_error(x->call), s.delay);
+            tell_retry(x, s.delay);
+            break;
+        case DS_CALL_STEP_AUTH:
+            x->refused = true;
             break;
         case DS_CALL_STEP_WAIT:
             step_at(x, s.until);

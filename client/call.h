@@ -3,6 +3,7 @@
 #ifndef DS_CLIENT_CALL_H
 #define DS_CLIENT_CALL_H
 
+#include "client/gate.h"
 #include "client/reader.h"
 #include "producer/call.h"
 
@@ -10,7 +11,8 @@
 struct ds_caller {
     dstream_loop *loop;
     struct ds_session *session;     /* of `options`, as ds_options_session() makes it */
-    const dstream_options *options; /* its limits and trace */
+    const dstream_options *options; /* its limits, trace and request callback */
+    struct ds_gate *gate;           /* what callbacks go through; NULL: nobody cancels */
     /* Told before each retry; may be NULL. */
     void (*on_retry)(void *ctx, const struct dstream_error *why, int64_t delay);
     void *ctx;

@@ -51,7 +51,7 @@ enum dstream_code {
     DSTREAM_ERR_TIMEOUT = 204,  /* a time limit of ours, or HTTP 408 */
     DSTREAM_ERR_REDIRECT = 205, /* a redirect that must not or can no longer be followed */
 
-    DSTREAM_ERR_BAD_REQUEST = 300,     /* 400, 405, 413, 415, 501 and the like: request refused */
+    DSTREAM_ERR_BAD_REQUEST = 300,     /* 400, 405, 415, 501 and the like: request refused */
     DSTREAM_ERR_AUTH = 301,            /* 401 or 403 */
     DSTREAM_ERR_NOT_FOUND = 302,       /* 404: there is no such stream */
     DSTREAM_ERR_GONE = 303,            /* 410: the offset is no longer kept; on a call that is not
@@ -63,6 +63,8 @@ enum dstream_code {
     DSTREAM_ERR_SERVER = 308,          /* 5xx */
     DSTREAM_ERR_OUTCOME_UNKNOWN = 309, /* the answer to a write was lost: it may be stored or not */
     DSTREAM_ERR_FENCED = 310,          /* another writer has taken over under this producer id */
+    DSTREAM_ERR_SEQUENCE = 311,        /* 409: a Stream-Seq that is not above the last one */
+    DSTREAM_ERR_TOO_LARGE = 312,       /* 413: more at once than the server takes */
 
     DSTREAM_ERR_PROTOCOL = 400,     /* the server broke the protocol */
     DSTREAM_ERR_PARSE = 401,        /* malformed control event, base64 or JSON */
@@ -559,6 +561,114 @@ DSTREAM_API const char *dstream_producer_final_offset(const dstream_producer *p)
  * (another type), ERR_NOT_FOUND, ERR_GONE, ERR_AUTH, ERR_TIMEOUT and others. */
 DSTREAM_API const dstream_error *dstream_producer_error(const dstream_producer *p);
 DSTREAM_API const dstream_error *dstream_producer_cause(const dstream_producer *p);
+
+/* --- writing: single calls -------------------------------------------------------------------- */
+/* A stream is created, appended to, closed, looked at or deleted, each by one call, with the
+ * redirects and retries that this takes: at most 5 retries within 20 s. Calls on one handle are
+ * carried out one after another, in the order they were started. For many messages a producer is
+ * faster.
+ *
+ * All but an append can be repeated, whatever became of an earlier try. So that an append can, it
+ * carries a producer identity by default: an id of 128 random bits for each handle, which costs the
+ * server a small record. It is repeated after 429 and 5xx; and after an answer that was lost, once
+ * the server has shown that it has producers. Otherwise, and where the tries are used up, it ends
+ * as ERR_OUTCOME_UNKNOWN: the data is stored once, or not. A server that has no producers, and
+ * stores data before it answers 5xx, may store it twice: dstream_options_set_append_identity()
+ * turns all this off, and then nothing is repeated that may have reached the server.
+ *
+ * A redirect is followed within the origin, or from http to https of the same host, and only by 307
+ * and 308: a POST is never turned into a GET (ERR_REDIRECT). */
+
+typedef struct dstream_stream dstream_stream;
+typedef struct dstream_call dstream_call;
+
+/* A handle for calls on the stream at `url`, which need not exist. Options and loop as of
+ * dstream_reader_open(). Sends nothing yet. On failure *out is NULL. ERR_ARGUMENT, ERR_NOMEM. */
+DSTREAM_API enum dstream_code dstream_stream_open(dstream_stream **out, dstream_loop *loop,
+                                                  const char *url, const dstream_options *o);
+/* Breaks off what is under way, and frees it. The calls stay their owner's; those that had not
+ * ended are then ERR_CANCELLED, or ERR_OUTCOME_UNKNOWN. Nothing is called back. Not from inside a
+ * callback of its own. */
+DSTREAM_API void dstream_stream_free(dstream_stream *s);
+/* Ends all calls on it and lets no more begin, from any thread, as dstream_reader_cancel() does. */
+DSTREAM_API void dstream_stream_cancel(dstream_stream *s);
+
+enum dstream_call_kind {
+    DSTREAM_CALL_CREATE = 1, /* PUT */
+    DSTREAM_CALL_APPEND = 2, /* POST */
+    DSTREAM_CALL_CLOSE = 3,  /* POST: no more is appended ever after */
+    DSTREAM_CALL_HEAD = 4,   /* HEAD: what is known of it. Does not prolong a TTL */
+    DSTREAM_CALL_DELETE = 5  /* DELETE */
+};
+/* A call to be made, once. NULL without memory. */
+DSTREAM_API dstream_call *dstream_call_new(enum dstream_call_kind kind);
+/* One that has not ended is given up. Fine from inside its own callback. */
+DSTREAM_API void dstream_call_free(dstream_call *c);
+
+/* What it says, set before it is started. Texts and data are copied. ERR_ARGUMENT for what does not
+ * go with its kind or cannot be sent, ERR_STATE once it was started, ERR_LIMIT, ERR_NOMEM. */
+/* CREATE: the stream's content type; the server's choice where none is set. APPEND, CLOSE with a
+ * message: the type that the stream is expected to have; where none is set, the stream is asked. */
+DSTREAM_API enum dstream_code dstream_call_set_type(dstream_call *c, const char *content_type);
+/* CREATE: it is deleted after so many seconds (1 or more), or at a time (RFC 3339). One of them. */
+DSTREAM_API enum dstream_code dstream_call_set_ttl(dstream_call *c, uint64_t seconds);
+DSTREAM_API enum dstream_code dstream_call_set_expires(dstream_call *c, const char *time);
+/* The message to append, or to close with; CREATE: what it begins with. On a JSON stream one JSON
+ * value; else bytes. At most 64 MiB, and not empty. */
+DSTREAM_API enum dstream_code dstream_call_set_body(dstream_call *c, const void *data, size_t len);
+/* CREATE: it is closed from the beginning. */
+DSTREAM_API enum dstream_code dstream_call_set_closed(dstream_call *c, bool closed);
+/* CREATE: it begins as the stream at the path `from` of the same server, up to `offset` (NULL: all
+ * there is) and `skip` messages (JSON) or bytes more. */
+DSTREAM_API enum dstream_code dstream_call_set_fork(dstream_call *c, const char *from,
+                                                    const char *offset, uint64_t skip);
+/* APPEND: the writer's own sequence, which has to grow, bytewise, from one append to the next
+ * (Stream-Seq): otherwise ERR_SEQUENCE. */
+DSTREAM_API enum dstream_code dstream_call_set_sequence(dstream_call *c, const char *sequence);
+
+/* Makes the call, and waits for its end: its code (below), or after `timeout_ms` (-1: no limit)
+ * that of a call that was given up: ERR_TIMEOUT, or ERR_OUTCOME_UNKNOWN for an append that may be
+ * stored. ERR_STATE for one that was started before, or inside a callback. */
+DSTREAM_API enum dstream_code dstream_call_run(dstream_call *c, dstream_stream *s,
+                                               int64_t timeout_ms);
+/* The same without waiting: `on_done` (NULL: none) is called once, by the loop's turn. The call has
+ * to stay until then. ERR_STATE, ERR_CANCELLED. */
+typedef void (*dstream_on_done)(void *ctx, dstream_call *c);
+DSTREAM_API enum dstream_code dstream_call_start(dstream_call *c, dstream_stream *s,
+                                                 dstream_on_done on_done, void *ctx);
+
+/* What came of it, valid as long as the call. */
+/* How it ended; ERR_STATE before that.
+ *   CREATE   OK: it is there, new or with this very configuration (dstream_call_created()).
+ *            ERR_CONFLICT: it is there with another type, expiry or state; or it was there, alike,
+ *            and what it was to begin with was not written (ERR_OUTCOME_UNKNOWN: or was, by a try
+ *            whose answer was lost). ERR_NOT_FOUND: there is nothing to fork from.
+ *   APPEND   ERR_CLOSED (the offset is the final one), ERR_CONFLICT (of another type),
+ *            ERR_SEQUENCE, ERR_STATE_LOST (the server forgets producers as they come),
+ *            ERR_NOT_FOUND, ERR_GONE (deleted, with forks), ERR_TOO_LARGE, ERR_INPUT (not JSON),
+ *            ERR_OUTCOME_UNKNOWN
+ *   CLOSE    the same. Without a message it is a success that the stream was closed before
+ *   HEAD     ERR_NOT_FOUND, ERR_GONE
+ *   DELETE   the same
+ * and ERR_BAD_REQUEST, ERR_AUTH, ERR_REDIRECT, ERR_PROTOCOL, those of the network, and ERR_BUSY,
+ * ERR_SERVER and ERR_TIMEOUT where retrying was in vain. */
+DSTREAM_API const dstream_error *dstream_call_error(const dstream_call *c);
+/* The offset behind what was written; the tail (HEAD); where a closed stream ends. "": not said. */
+DSTREAM_API const char *dstream_call_offset(const dstream_call *c);
+/* The stream's content type, "": not said. */
+DSTREAM_API const char *dstream_call_content_type(const dstream_call *c);
+/* Seconds, -1: none; when it expires (RFC 3339), "": never. */
+DSTREAM_API int64_t dstream_call_ttl(const dstream_call *c);
+DSTREAM_API const char *dstream_call_expires(const dstream_call *c);
+/* The stream is closed. */
+DSTREAM_API bool dstream_call_closed(const dstream_call *c);
+/* CREATE: this call has made it. False for one that was there before, and where that cannot be told
+ * (dstream_call_ambiguous()). */
+DSTREAM_API bool dstream_call_created(const dstream_call *c);
+/* A try whose answer was lost may have been carried out. After success: CREATE may have made the
+ * stream, and what APPEND wrote may be there twice (only on a server without producers). After an
+ * error: it may have been done all the same. */
+DSTREAM_API bool dstream_call_ambiguous(const dstream_call *c);
 
 #ifdef __cplusplus
 }

@@ -10,13 +10,14 @@
 #include "producer/exchange.h"
 
 #define LINE_MAX ((size_t)DS_HEADER_MAX)
-#define LINES    4 /* headers of one request, at the most */
+#define LINES    12 /* headers of one request, at the most */
 
 enum state {
     ST_SEND,      /* a request is due */
     ST_UNDER_WAY, /* one is sent */
     ST_FAILED,    /* one failed, and may be sent again */
     ST_PAUSE,     /* waiting to do so */
+    ST_AUTH,      /* other credentials are due */
     ST_DONE
 };
 
@@ -32,12 +33,14 @@ struct ds_call {
 
     enum state state;
     bool begun;
+    bool identity, proven;
+    bool auth_hook;  /* was not asked yet */
     int64_t started; /* the first request */
     int64_t resume;  /* ST_PAUSE: until then */
     unsigned failures;
     struct ds_exchange x;
-    bool gap;  /* the answer has a Producer-Expected-Seq, */
-    bool html; /* or is a page */
+    bool html;   /* the answer is a page */
+    bool fenced; /* or names an epoch */
     struct ds_call_result result;
     struct dstream_error error;
 };
@@ -69,6 +72,11 @@ static bool is_type(const char *s)
     return *rest == '\0' || *rest == ';';
 }
 
+static bool is_value(const char *s)
+{
+    return !s || (s[0] && ds_header_value_ok(s));
+}
+
 static enum dstream_code check(const struct ds_call_config *c, struct dstream_error *err)
 {
     if (!ds_url_valid(c->url))
@@ -80,14 +88,21 @@ static enum dstream_code check(const struct ds_call_config *c, struct dstream_er
         return refuse(err, "not a time that can be sent");
     if (c->ttl && c->expires)
         return refuse(err, "a stream has either a TTL or a time at which it expires");
+    if (!is_value(c->seq))
+        return refuse(err, "not a sequence that can be sent");
+    if (!is_value(c->fork_from) || !is_value(c->fork_offset))
+        return refuse(err, "not a stream's path, or an offset, that can be sent");
     if (c->kind == DS_CALL_APPEND && c->body_len == 0)
         return refuse(err, "there is nothing to append");
     return DSTREAM_OK;
 }
 
+/* Nothing where there is no value. */
 static enum dstream_code add_line(struct ds_call *c, const char *name, const char *value)
 {
     struct ds_buf *line = &c->lines[c->nheaders];
+    if (!value)
+        return DSTREAM_OK;
     enum dstream_code rc = ds_buf_addf(line, "%s: %s", name, value);
     const char *text = rc == DSTREAM_OK ? ds_buf_str(line) : NULL;
     if (!text)
@@ -96,18 +111,38 @@ static enum dstream_code add_line(struct ds_call *c, const char *name, const cha
     return DSTREAM_OK;
 }
 
+static const char *number(uint64_t n, char out[21])
+{
+    char *at = out + 20;
+    *at = '\0';
+    do
+        *--at = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    return at;
+}
+
 static enum dstream_code add_lines(struct ds_call *c, const struct ds_call_config *config)
 {
-    enum dstream_code rc = DSTREAM_OK;
+    char skip[21], seq[21];
     bool closes = config->kind == DS_CALL_CLOSE || config->close;
-    if (config->content_type)
-        rc = add_line(c, "Content-Type", config->content_type);
-    if (config->ttl && rc == DSTREAM_OK)
-        rc = add_line(c, "Stream-TTL", config->ttl);
-    if (config->expires && rc == DSTREAM_OK)
-        rc = add_line(c, "Stream-Expires-At", config->expires);
-    if (closes && rc == DSTREAM_OK)
-        rc = add_line(c, "Stream-Closed", "true");
+    const struct {
+        const char *name, *value;
+    } all[] = {
+        {"Content-Type", config->content_type},
+        {"Stream-TTL", config->ttl},
+        {"Stream-Expires-At", config->expires},
+        {"Stream-Closed", closes ? "true" : NULL},
+        {"Stream-Forked-From", config->fork_from},
+        {"Stream-Fork-Offset", config->fork_offset},
+        {"Stream-Fork-Sub-Offset", config->fork_skip > 0 ? number(config->fork_skip, skip) : NULL},
+        {"Stream-Seq", config->seq},
+        {"Producer-Id", config->producer_id},
+        {"Producer-Epoch", config->producer_id ? "0" : NULL},
+        {"Producer-Seq", config->producer_id ? number(config->producer_seq, seq) : NULL},
+    };
+    enum dstream_code rc = DSTREAM_OK;
+    for (size_t i = 0; i < sizeof all / sizeof *all && rc == DSTREAM_OK; i++)
+        rc = add_line(c, all[i].name, all[i].value);
     return rc;
 }
 
@@ -125,6 +160,9 @@ enum dstream_code ds_call_new(struct ds_call **out, const struct ds_call_config 
     c->limits = config->limits;
     c->body = config->body;
     c->body_len = config->body_len;
+    c->identity = config->producer_id != NULL;
+    c->proven = config->proven;
+    c->auth_hook = config->auth_hook;
     ds_buf_init(&c->url, DS_URL_MAX);
     for (size_t i = 0; i < LINES; i++)
         ds_buf_init(&c->lines[i], LINE_MAX);
@@ -163,8 +201,8 @@ static void succeed(struct ds_call *c)
     c->state = ST_DONE;
 }
 
-/* The end with c->error. An append says by its code that it is in doubt; of the other writes, which
- * may be repeated, it is said beside what the last try came to. */
+/* The end with c->error. An append says by its code that it is in doubt, whatever its last try came
+ * to; of the other writes, which may be repeated, it is said beside that. */
 static void end(struct ds_call *c)
 {
     struct dstream_error was = c->error;
@@ -172,21 +210,32 @@ static void end(struct ds_call *c)
     if (c->failures > 1)
         ds_error_set(&c->error, was.code, "%.380s, after %u tries", was.message, c->failures);
     was = c->error;
-    if (c->result.ambiguous && c->kind != DS_CALL_APPEND && c->kind != DS_CALL_STAT)
+    if (!c->result.ambiguous || c->kind == DS_CALL_STAT)
+        return;
+    if (c->kind == DS_CALL_APPEND)
+        ds_error_set(&c->error, DSTREAM_ERR_OUTCOME_UNKNOWN,
+                     "the data may be stored or not: %.400s", was.message);
+    else
         ds_error_set(&c->error, was.code, "%.400s (%s may have been carried out)", was.message,
                      was.code == DSTREAM_ERR_CANCELLED ? "it" : "an earlier try");
+}
+
+/* Whether it may be sent again though a try of it may have been carried out. With an identity a
+ * server that has producers stores it once. One that has none, and stores an append before it
+ * answers with an error, stores it twice; one whose answer was lost would do so more often, so that
+ * it has to be known which kind it is. */
+static bool is_repeatable(const struct ds_call *c)
+{
+    if (c->kind != DS_CALL_APPEND)
+        return true;
+    return c->identity && (c->x.head || c->proven);
 }
 
 /* The failure that c->error tells of. `left`: the request may have been carried out. */
 static void fail(struct ds_call *c, bool retryable, bool left)
 {
-    struct dstream_error was = c->error;
     c->result.ambiguous |= left;
-    if (left && c->kind == DS_CALL_APPEND) {
-        ds_error_set(&c->error, DSTREAM_ERR_OUTCOME_UNKNOWN,
-                     "the data may be stored or not: %.400s", was.message);
-        c->state = ST_DONE;
-    } else if (retryable) {
+    if (retryable && (!left || is_repeatable(c))) {
         c->failures++;
         c->state = ST_FAILED;
     } else {
@@ -220,8 +269,8 @@ static const char *meaning(const struct ds_call *c, enum dstream_code code)
     case DSTREAM_ERR_CONFLICT:
         if (c->kind == DS_CALL_CREATE)
             return "the stream exists with another type, expiry or state";
-        return c->gap ? "the server expects another producer sequence number"
-                      : "the stream is of another type, or the sequence went back";
+        return c->result.gap ? "the server expects another producer sequence number"
+                             : "the stream is of another type, or the sequence went back";
     default:
         return dstream_code_text(code);
     }
@@ -250,7 +299,10 @@ static void conflict(struct ds_call *c)
 static void accepted(struct ds_call *c)
 {
     bool told = c->kind == DS_CALL_STAT || c->kind == DS_CALL_CREATE; /* the type matters */
-    bool good = c->kind == DS_CALL_DELETE ? !c->html : ds_exchange_has_next(&c->x);
+    bool echoed = c->identity && c->result.echoed;
+    bool good = c->kind == DS_CALL_DELETE ? !c->html : ds_exchange_has_next(&c->x) || echoed;
+    if (echoed)
+        c->result.ambiguous = false; /* stored once, by this try or an earlier one */
     if (good && !(told && c->x.too_long)) {
         succeed(c);
         return;
@@ -280,6 +332,13 @@ static bool is_deleted(const struct ds_call *c, enum dstream_code code)
            (code == DSTREAM_ERR_NOT_FOUND || code == DSTREAM_ERR_GONE);
 }
 
+/* Once: those that the hook gave are refused for good. */
+static bool wants_credentials(const struct ds_call *c)
+{
+    int status = c->result.status;
+    return c->auth_hook && (status == 401 || (status == 403 && !c->fenced));
+}
+
 /* The head has come, which is all that counts: whether the body was whole or not. */
 static void answered(struct ds_call *c)
 {
@@ -294,6 +353,9 @@ static void answered(struct ds_call *c)
         redirected(c);
     } else if (is_deleted(c, code)) {
         succeed(c);
+    } else if (wants_credentials(c)) {
+        c->auth_hook = false;
+        c->state = ST_AUTH;
     } else if (code == DSTREAM_ERR_CONFLICT) {
         conflict(c);
     } else {
@@ -322,7 +384,9 @@ void ds_call_head(struct ds_call *c, const struct ds_head *head, int64_t now)
     strcpy(r->content_type, c->x.content_type);
     ds_exchange_field(&c->x, head, "stream-ttl", r->ttl, sizeof r->ttl);
     ds_exchange_field(&c->x, head, "stream-expires-at", r->expires, sizeof r->expires);
-    c->gap = ds_head_get(head, "producer-expected-seq") != NULL;
+    r->gap = ds_head_get(head, "producer-expected-seq") != NULL;
+    r->echoed = ds_head_get(head, "producer-seq") != NULL;
+    c->fenced = ds_head_get(head, "producer-epoch") != NULL;
     char media[32];
     ds_media_type(r->content_type, media, sizeof media);
     c->html = strcmp(media, "text/html") == 0;
@@ -357,6 +421,14 @@ void ds_call_aborted(struct ds_call *c)
     over(c, NULL);
 }
 
+void ds_call_refuse(struct ds_call *c, enum dstream_code code, const char *why)
+{
+    if (c->state != ST_UNDER_WAY)
+        return;
+    ds_error_set(&c->error, code, "%s: %s", why, dstream_code_text(code));
+    end(c);
+}
+
 void ds_call_cancel(struct ds_call *c)
 {
     if (c->state == ST_DONE)
@@ -384,7 +456,7 @@ static struct ds_call_step send(struct ds_call *c, int64_t now)
     c->result.retry_after = -1;
     c->error.status = 0;
     c->error.offset[0] = '\0';
-    c->gap = c->html = false;
+    c->html = c->fenced = false;
     ds_exchange_send(&c->x, &c->limits, now, c->body_len);
     c->state = ST_UNDER_WAY;
     bool body = c->kind == DS_CALL_CREATE || c->kind == DS_CALL_APPEND || c->kind == DS_CALL_CLOSE;
@@ -455,6 +527,10 @@ struct ds_call_step ds_call_step(struct ds_call *c, int64_t now, uint64_t random
         return failed(c, now, random);
     case ST_PAUSE:
         return now < c->resume ? wait_until(c->resume) : send(c, now);
+    case ST_AUTH:
+        ds_exchange_rewind(&c->x);
+        c->state = ST_SEND;
+        return (struct ds_call_step){.kind = DS_CALL_STEP_AUTH};
     case ST_DONE:
         break;
     }

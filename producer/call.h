@@ -10,12 +10,15 @@
  *          REQUEST  start it, feed what comes back with head/body/end, then step again
  *          ABORT    cancel the request under way, ds_call_aborted(), then step again
  *          NOTICE   tell the user, then step again
- *          WAIT     step again at `until` at the latest, or as soon as something was fed
- *          DONE     the end; error.code says how
+ *          AUTH     the credentials were not accepted: the next request needs other ones. Step
+ * again WAIT     step again at `until` at the latest, or as soon as something was fed DONE     the
+ * end; error.code says how
  *
  * All but an append can be sent again, whatever became of an earlier try. An append is sent again
  * only where the earlier try is certainly not stored: nothing of it left, or the answer says so.
- * Else it ends as ERR_OUTCOME_UNKNOWN.
+ * Else it ends as ERR_OUTCOME_UNKNOWN. With a producer identity it is also sent again after an
+ * answer that asks for it (429, 5xx), and, where the server is known to have producers, after a
+ * lost one.
  */
 #ifndef DS_PRODUCER_CALL_H
 #define DS_PRODUCER_CALL_H
@@ -40,8 +43,16 @@ struct ds_call_config {
     const char *content_type; /* CREATE, APPEND; NULL: none is said */
     const char *ttl;          /* CREATE: seconds, as on the wire; NULL: none */
     const char *expires;      /* CREATE: RFC 3339; NULL: none */
-    bool close;               /* CREATE: made closed. APPEND: closed in the same step */
-    const void *body;         /* CREATE, APPEND. Lent until the call is freed */
+    const char *fork_from;    /* CREATE: the path of the stream that it begins as; NULL: none */
+    const char *fork_offset;  /* CREATE: up to where; NULL: its tail */
+    uint64_t fork_skip;       /* CREATE: and so many messages or bytes more */
+    const char *seq;          /* APPEND: Stream-Seq; NULL: none */
+    const char *producer_id;  /* APPEND: an identity of epoch 0 that nobody else has; NULL: none */
+    uint64_t producer_seq;
+    bool proven;      /* the server has echoed such an identity before */
+    bool auth_hook;   /* AUTH is of use, once */
+    bool close;       /* CREATE: made closed. APPEND: closed in the same step */
+    const void *body; /* CREATE, APPEND. Lent until the call is freed */
     size_t body_len;
     struct ds_limits limits;
 };
@@ -53,9 +64,12 @@ struct ds_call_result {
     char content_type[DS_TYPE_MAX + 1];
     char ttl[32], expires[64];
     bool closed;
+    bool echoed; /* Producer-Seq: the server has producers */
+    bool gap;    /* Producer-Expected-Seq: it has forgotten this one */
     int64_t retry_after; /* ms; -1: not said */
     /* A try whose answer was lost may have been carried out. A CREATE that is answered 200 after it
-     * does not tell whether this call made the stream, nor does a DELETE whether it was there. */
+     * does not tell whether this call made the stream, nor does a DELETE whether it was there. An
+     * APPEND that succeeded may be stored twice. */
     bool ambiguous;
 };
 
@@ -63,6 +77,7 @@ enum ds_call_step_kind {
     DS_CALL_STEP_REQUEST,
     DS_CALL_STEP_ABORT,
     DS_CALL_STEP_NOTICE,
+    DS_CALL_STEP_AUTH,
     DS_CALL_STEP_WAIT,
     DS_CALL_STEP_DONE
 };
@@ -91,6 +106,9 @@ void ds_call_connected(struct ds_call *c, int64_t now);
 void ds_call_head(struct ds_call *c, const struct ds_head *head, int64_t now);
 void ds_call_body(struct ds_call *c, const char *p, size_t n);
 void ds_call_end(struct ds_call *c, const struct ds_result *result);
+/* The request that was stepped to is not sent: the call ends with that, unless an earlier try of it
+ * leaves an append in doubt. */
+void ds_call_refuse(struct ds_call *c, enum dstream_code code, const char *why);
 /* The request was cancelled after ABORT. */
 void ds_call_aborted(struct ds_call *c);
 /* The caller gives up, having cancelled what was under way. The call is done: by the answer where

@@ -555,6 +555,7 @@ static enum confirm confirm(struct ds_producer *p, int64_t now, uint64_t random,
             return CONFIRM_STEP;
         out->u.until = s.until;
         return CONFIRM_WAIT;
+    case DS_CALL_STEP_AUTH: /* its configuration does not ask for that */
     case DS_CALL_STEP_DONE:
         break;
     }

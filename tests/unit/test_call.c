@@ -29,7 +29,7 @@ struct life {
     struct ds_call *call;
     int64_t now;
     uint64_t random;
-    unsigned requests, notices, aborts;
+    unsigned requests, notices, aborts, auths;
     int64_t waited; /* for retries */
     char url[256];  /* of the last request */
     bool user_headers;
@@ -84,6 +84,9 @@ static bool to_request(struct life *l)
             l->notices++;
             l->waited += s.delay;
             cr_assert_neq(ds_call_error(l->call)->code, DSTREAM_OK);
+            break;
+        case DS_CALL_STEP_AUTH:
+            l->auths++;
             break;
         case DS_CALL_STEP_WAIT:
             cr_assert_gt(s.until, l->now);
@@ -191,6 +194,24 @@ Test(call, requests_are_those_of_the_protocol)
          DS_POST,
          "Content-Type: a/b\nStream-Closed: true\n",
          1},
+        {{.kind = DS_CALL_CREATE,
+          .fork_from = "/v1/stream/a",
+          .fork_offset = "0_1",
+          .fork_skip = UINT64_MAX},
+         DS_PUT,
+         "Stream-Forked-From: /v1/stream/a\nStream-Fork-Offset: 0_1\n"
+         "Stream-Fork-Sub-Offset: 18446744073709551615\n",
+         0},
+        {{.kind = DS_CALL_CREATE, .fork_from = "/a"}, DS_PUT, "Stream-Forked-From: /a\n", 0},
+        {{.kind = DS_CALL_APPEND,
+          .body = "x",
+          .body_len = 1,
+          .seq = "7",
+          .producer_id = "id",
+          .producer_seq = 120},
+         DS_POST,
+         "Stream-Seq: 7\nProducer-Id: id\nProducer-Epoch: 0\nProducer-Seq: 120\n",
+         1},
         {{.kind = DS_CALL_CLOSE}, DS_POST, "Stream-Closed: true\n", 0},
         {{.kind = DS_CALL_DELETE}, DS_DELETE, "", 0},
         {{.kind = DS_CALL_STAT}, DS_HEAD, "", 0},
@@ -262,7 +283,7 @@ static const struct rule rules[] = {
     {{.status = 409}, DSTREAM_ERR_CONFLICT, FINAL, FINAL},
     {{.status = 410}, DSTREAM_ERR_GONE, FINAL, FINAL},
     {{.status = 411}, DSTREAM_ERR_BAD_REQUEST, FINAL, FINAL},
-    {{.status = 413}, DSTREAM_ERR_BAD_REQUEST, FINAL, FINAL},
+    {{.status = 413}, DSTREAM_ERR_TOO_LARGE, FINAL, FINAL},
     {{.status = 414}, DSTREAM_ERR_BAD_REQUEST, FINAL, FINAL},
     {{.status = 415}, DSTREAM_ERR_BAD_REQUEST, FINAL, FINAL},
     {{.status = 418}, DSTREAM_ERR_BAD_REQUEST, UNKNOWN, FINAL},
@@ -860,6 +881,118 @@ Test(call, tells_the_truth_whatever_happens)
     for (size_t k = 0; k < COUNT(kinds); k++)
         cr_expect_gt(good_ends[k], 1000);
     cr_expect_gt(doubts, 1000);
+}
+
+/* --- with an identity ------------------------------------------------------------------------- */
+
+/* Whether it is sent again after that, by a server that is proven to have producers or not, and how
+ * it ends where the next try meets with `then`. */
+Test(call, an_append_with_an_identity_is_sent_again)
+{
+    static const struct ending stored = {
+        .status = 200, .left = true, .next = "5_0", .field = {"Producer-Seq", "0"}};
+    static const struct ending before = {
+        .status = 204, .left = true, .field = {"Producer-Seq", "0"}};
+    static const struct ending bad = {.status = 400, .left = true};
+    static const struct ending closed = {
+        .status = 409, .left = true, .next = "5_0", .field = {"Stream-Closed", "true"}};
+    static const struct ending gap = {
+        .status = 409, .left = true, .field = {"Producer-Expected-Seq", "0"}};
+    const enum dstream_code ok = DSTREAM_OK, unknown = DSTREAM_ERR_OUTCOME_UNKNOWN;
+    const struct {
+        struct ending first;
+        const struct ending *then;
+        enum dstream_code proven, not_proven;
+        bool ambiguous; /* where it is proven */
+    } row[] = {
+        {{.status = 500, .left = true}, &stored, ok, ok, false},
+        {{.status = 500, .left = true}, &before, ok, ok, false},
+        {{.status = 500, .left = true}, &good, ok, ok, true},
+        {{.status = 500, .left = true}, &bad, unknown, unknown, true},
+        {{.status = 500, .left = true}, &closed, unknown, unknown, true},
+        {{.status = 500, .left = true}, &gap, unknown, unknown, true},
+        {{.status = 408, .left = true}, &stored, ok, ok, false},
+        {{.status = 429, .left = true}, &stored, ok, ok, false},
+        {{.status = 429, .left = true},
+         &bad,
+         DSTREAM_ERR_BAD_REQUEST,
+         DSTREAM_ERR_BAD_REQUEST,
+         false},
+        {{.end = DS_END_CUT, .left = true}, &stored, ok, unknown, false},
+        {{.end = DS_END_CUT, .left = true}, &before, ok, unknown, false},
+        {{.end = DS_END_CUT, .left = true}, &bad, unknown, unknown, true},
+        {{.left = true, .silent = true}, &stored, ok, unknown, false},
+        {{.end = DS_END_CONNECT}, &stored, ok, ok, false},
+        {{.end = DS_END_CONNECT}, &closed, DSTREAM_ERR_CLOSED, DSTREAM_ERR_CLOSED, false},
+        {{.status = 501, .left = true},
+         &stored,
+         DSTREAM_ERR_BAD_REQUEST,
+         DSTREAM_ERR_BAD_REQUEST,
+         false},
+    };
+    for (size_t i = 0; i < COUNT(row); i++) {
+        for (int proven = 0; proven < 2; proven++) {
+            struct ds_call_config c = config_of(DS_CALL_APPEND);
+            const struct ending e[] = {row[i].first, *row[i].then};
+            struct life l;
+            c.producer_id = "id";
+            c.proven = proven;
+            begin(&l, &c);
+            enum dstream_code want = proven ? row[i].proven : row[i].not_proven;
+            cr_expect_eq(play(&l, e, 2), want, "row %zu, %d: %s", i, proven,
+                         ds_call_error(l.call)->message);
+            if (proven)
+                cr_expect_eq(ds_call_result(l.call)->ambiguous, row[i].ambiguous, "row %zu", i);
+            ds_call_free(l.call);
+        }
+    }
+}
+
+Test(call, an_append_that_fails_for_good_after_a_doubt_is_in_doubt)
+{
+    static const struct ending e[] = {{.status = 503, .left = true}, {.end = DS_END_CONNECT}};
+    struct ds_call_config c = config_of(DS_CALL_APPEND);
+    struct life l;
+    c.producer_id = "id";
+    begin(&l, &c);
+    cr_expect_eq(play(&l, e, 2), DSTREAM_ERR_OUTCOME_UNKNOWN);
+    cr_expect_eq(l.requests, 1 + c.limits.retries);
+    ds_call_free(l.call);
+}
+
+/* --- credentials ------------------------------------------------------------------------------ */
+
+Test(call, asks_for_other_credentials_once)
+{
+    static const struct {
+        struct ending first, then;
+        bool hook;
+        unsigned auths;
+        enum dstream_code code;
+    } row[] = {
+        {{.status = 401, .left = true}, {.status = 200, .left = true, .next = "5_0"}, true, 1, 0},
+        {{.status = 403, .left = true}, {.status = 200, .left = true, .next = "5_0"}, true, 1, 0},
+        {{.status = 401, .left = true}, {.status = 401, .left = true}, true, 1, DSTREAM_ERR_AUTH},
+        {{.status = 401, .left = true}, {.status = 401, .left = true}, false, 0, DSTREAM_ERR_AUTH},
+        {{.status = 407, .left = true}, {.status = 401, .left = true}, true, 0, DSTREAM_ERR_AUTH},
+        {{.status = 403, .left = true, .field = {"Producer-Epoch", "5"}},
+         {.status = 200, .left = true},
+         true,
+         0,
+         DSTREAM_ERR_AUTH},
+    };
+    for (size_t i = 0; i < COUNT(row); i++) {
+        struct ds_call_config c = config_of(DS_CALL_APPEND);
+        const struct ending e[] = {row[i].first, row[i].then};
+        struct life l;
+        c.auth_hook = row[i].hook;
+        begin(&l, &c);
+        cr_expect_eq(play(&l, e, 2), row[i].code, "row %zu: %s", i, ds_call_error(l.call)->message);
+        cr_expect_eq(l.auths, row[i].auths, "row %zu", i);
+        cr_expect_eq(l.requests, 1 + row[i].auths, "row %zu", i);
+        cr_expect_eq(l.waited, 0);
+        ds_call_free(l.call);
+    }
 }
 
 /* --- reasons ---------------------------------------------------------------------------------- */

@@ -41,6 +41,8 @@ Test(exit_codes, are_those_of_the_manual)
         {DSTREAM_ERR_SERVER, 69},
         {DSTREAM_ERR_OUTCOME_UNKNOWN, 16},
         {DSTREAM_ERR_FENCED, 12},
+        {DSTREAM_ERR_SEQUENCE, 11},
+        {DSTREAM_ERR_TOO_LARGE, 14},
         {DSTREAM_ERR_PROTOCOL, 76},
         {DSTREAM_ERR_PARSE, 76},
         {DSTREAM_ERR_STREAM_RESET, 13},

@@ -634,7 +634,7 @@ static const struct {
     {403, DSTREAM_ERR_AUTH, false},        {404, DSTREAM_ERR_NOT_FOUND, false},
     {405, DSTREAM_ERR_BAD_REQUEST, false}, {406, DSTREAM_ERR_BAD_REQUEST, false},
     {408, DSTREAM_ERR_TIMEOUT, true},      {409, DSTREAM_ERR_CONFLICT, false},
-    {412, DSTREAM_ERR_BAD_REQUEST, false}, {413, DSTREAM_ERR_BAD_REQUEST, false},
+    {412, DSTREAM_ERR_BAD_REQUEST, false}, {413, DSTREAM_ERR_TOO_LARGE, false},
     {416, DSTREAM_ERR_BAD_REQUEST, false}, {425, DSTREAM_ERR_BUSY, true},
     {429, DSTREAM_ERR_BUSY, true},         {431, DSTREAM_ERR_BAD_REQUEST, false},
     {500, DSTREAM_ERR_SERVER, true},       {501, DSTREAM_ERR_BAD_REQUEST, false},

@@ -31,7 +31,7 @@ Test(status, each_has_its_code_and_whether_it_passes)
         {408, DSTREAM_ERR_TIMEOUT, true, false},
         {409, DSTREAM_ERR_CONFLICT, false, true},
         {410, DSTREAM_ERR_GONE, false, true},
-        {413, DSTREAM_ERR_BAD_REQUEST, false, true},
+        {413, DSTREAM_ERR_TOO_LARGE, false, true},
         {415, DSTREAM_ERR_BAD_REQUEST, false, true},
         {418, DSTREAM_ERR_BAD_REQUEST, false, false},
         {425, DSTREAM_ERR_BUSY, true, false},
