@@ -328,7 +328,7 @@ static bool act(dstream_producer *p, uint64_t *results)
         return true;
     case DS_PRODUCER_STEP_AUTH:
         p->refused = true;
-        ds_producer_credentials(p->core, true);
+        ds_producer_auth(p->core, true);
         return true;
     case DS_PRODUCER_STEP_NOTICE:
         tell_notice(p, &s);

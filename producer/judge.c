@@ -228,6 +228,7 @@ static void refused(struct ds_producer *p, struct ds_post *post)
 {
     struct ds_batch *b = post->batch;
     bool large = post->x.status == 413;
+    enum dstream_code code = ds_status_code(post->x.status);
     const char *words = large ? "the batch is too large for the server" : "the server refused it";
     if (!post->as_base) {
         park(b);
@@ -235,16 +236,16 @@ static void refused(struct ds_producer *p, struct ds_post *post)
     }
     bool doubt = b->ambiguous || b->in_doubt;
     if (doubt && !p->c.allow_duplicates) {
-        unknown(p, post, DSTREAM_ERR_BAD_REQUEST, words);
+        unknown(p, post, code, words);
         return;
     }
     p->clean = !b->ambiguous;
     if (large && b->count > 1 && b->ends) {
-        says(p, post, DSTREAM_ERR_BAD_REQUEST, words);
+        says(p, post, code, words);
         ds_producer_plan(p, DS_PLAN_SPLIT);
         return;
     }
-    says(p, post, DSTREAM_ERR_BAD_REQUEST, words);
+    says(p, post, code, words);
     ds_producer_decide(p, b, doubt ? DS_FATE_UNKNOWN : DS_FATE_NOT_WRITTEN, &p->trouble);
     if (p->c.skip_refused && b->count > 0)
         ds_producer_plan(p, DS_PLAN_SKIP);

@@ -244,6 +244,8 @@ void ds_producer_plan_stop(struct ds_producer *p, enum ds_producer_phase phase,
 void ds_producer_stop(struct ds_producer *p, const struct dstream_error *why, bool journal_broken)
 {
     p->broken |= journal_broken;
+    if (p->finished && journal_broken && p->error.code == DSTREAM_OK)
+        p->error = p->cause = *why; /* all was done, and it is not written down */
     if (p->finished || p->plan == DS_PLAN_STOP)
         return;
     p->keeps = p->cancel_all = p->stopped = true;

@@ -1581,8 +1581,8 @@ static bool report(void)
     all &= print_row("notice", "retry", met_retry, true);
     for (int c = 0; c < 700; c++) {
         const char *name = dstream_code_name((enum dstream_code)c) + 8;
-        bool is_due =
-            c == DSTREAM_ERR_FENCED || c == DSTREAM_ERR_STATE_LOST || c == DSTREAM_ERR_BAD_REQUEST;
+        bool is_due = c == DSTREAM_ERR_FENCED || c == DSTREAM_ERR_STATE_LOST ||
+                      c == DSTREAM_ERR_BAD_REQUEST || c == DSTREAM_ERR_TOO_LARGE;
         all &= print_row("new epoch", name, met_notice[c], is_due);
         for (size_t p = DS_PRODUCER_DETACHED; p <= DS_PRODUCER_FAILED; p++)
             (void)print_row(phases[p], name, met_phase[p][c], false);
