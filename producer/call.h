@@ -64,8 +64,8 @@ struct ds_call_result {
     char content_type[DS_TYPE_MAX + 1];
     char ttl[32], expires[64];
     bool closed;
-    bool echoed; /* Producer-Seq: the server has producers */
-    bool gap;    /* Producer-Expected-Seq: it has forgotten this one */
+    bool echoed;         /* Producer-Seq: the server has producers */
+    bool gap;            /* Producer-Expected-Seq: it has forgotten this one */
     int64_t retry_after; /* ms; -1: not said */
     /* A try whose answer was lost may have been carried out. A CREATE that is answered 200 after it
      * does not tell whether this call made the stream, nor does a DELETE whether it was there. An
