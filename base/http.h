@@ -60,6 +60,7 @@ enum ds_end {
 struct ds_result {
     enum ds_end end;
     bool connected;     /* bytes may have left for the server */
+    bool unmarked;      /* complete, but only the connection's end says so: it may have been cut */
     const char *detail; /* one line on what happened; lent during the callback */
 };
 

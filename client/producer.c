@@ -144,7 +144,7 @@ static enum dstream_code ask_hook(dstream_producer *p, dstream_request *q, struc
 /* One that could not even be begun. */
 static void unsent(dstream_producer *p, uint64_t id, const char *detail)
 {
-    const struct ds_result r = {DS_END_NOMEM, false, detail};
+    const struct ds_result r = {.end = DS_END_NOMEM, .connected = false, .detail = detail};
     ds_producer_end(p->core, id, &r);
 }
 

@@ -189,7 +189,8 @@ static enum dstream_code ask_hook(dstream_reader *r, dstream_request *q, struct 
 
 static void request(dstream_reader *r, const struct ds_request *req)
 {
-    static const struct ds_result no_memory = {DS_END_NOMEM, false, "no memory for a request"};
+    static const struct ds_result no_memory = {
+        .end = DS_END_NOMEM, .connected = false, .detail = "no memory for a request"};
     struct ds_request full = *req;
     dstream_request added = {.nheaders = 0};
     r->dropped = false;
@@ -252,7 +253,8 @@ static bool deliver(dstream_reader *r, const dstream_batch *b)
 static bool feed_rest(dstream_reader *r)
 {
     if (r->lost) {
-        static const struct ds_result no_memory = {DS_END_NOMEM, true, "no memory for an answer"};
+        static const struct ds_result no_memory = {
+            .end = DS_END_NOMEM, .connected = true, .detail = "no memory for an answer"};
         stop_transfer(r);
         ds_reader_end(r->core, &no_memory, ds_loop_now(r->loop));
         return true;

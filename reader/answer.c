@@ -399,16 +399,32 @@ size_t ds_reader_body(struct ds_reader *r, const char *p, size_t n, int64_t now)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-static void take_answer(struct ds_reader *r)
+/* The body is whole. Where nothing in HTTP says where it ends, only an array shows that it was not
+ * cut. */
+static bool is_whole(struct ds_reader *r, const struct ds_result *result)
 {
     struct ds_attempt *a = &r->a;
-    if (r->json && a->body > 0 && ds_reader_method(a->kind) == DS_GET) {
-        enum dstream_code rc = ds_json_cut_finish(&r->cut, &r->items);
-        if (rc != DSTREAM_OK) {
-            body_error(r, rc, r->cut.why);
-            return;
-        }
-    }
+    enum dstream_code rc = DSTREAM_OK;
+    bool unmarked = result->unmarked && a->status == 200;
+    if (ds_reader_method(a->kind) != DS_GET)
+        return true;
+    if (r->json && a->body > 0)
+        rc = ds_json_cut_finish(&r->cut, &r->items);
+    else if (unmarked)
+        ds_reader_bad_answer(r, "nothing marks the end of the answer (a Content-Length, a last "
+                                "chunk), so it may have been cut");
+    if (rc != DSTREAM_OK && unmarked)
+        ds_reader_fail(r, DSTREAM_ERR_NETWORK, true, "the connection ended inside the answer");
+    else if (rc != DSTREAM_OK)
+        body_error(r, rc, r->cut.why);
+    return a->outcome == DS_OUT_NONE;
+}
+
+static void take_answer(struct ds_reader *r, const struct ds_result *result)
+{
+    struct ds_attempt *a = &r->a;
+    if (!is_whole(r, result))
+        return;
     r->seen = r->any_complete = true;
     a->outcome = DS_OUT_DONE;
     if (a->kind == DS_ASK_VERIFY)
@@ -430,7 +446,8 @@ static void take_cut(struct ds_reader *r, const struct ds_result *result)
 
 void ds_reader_end(struct ds_reader *r, const struct ds_result *result, int64_t now)
 {
-    static const struct ds_result cut = {DS_END_CUT, true, "the server closed without an answer"};
+    static const struct ds_result cut = {
+        .end = DS_END_CUT, .connected = true, .detail = "the server closed without an answer"};
     struct ds_attempt *a = &r->a;
     a->in_flight = false;
     a->ended_at = now;
@@ -445,5 +462,5 @@ void ds_reader_end(struct ds_reader *r, const struct ds_result *result, int64_t 
     else if (a->kind == DS_ASK_SSE)
         a->outcome = DS_OUT_SSE_END;
     else
-        take_answer(r);
+        take_answer(r, result);
 }

@@ -270,6 +270,16 @@ static void report_end(struct ds_transfer *x)
     transfer_free(x);
 }
 
+/* HTTP/2 marks the end of each body by itself. */
+static bool is_unmarked(const struct ds_transfer *x)
+{
+    long version = CURL_HTTP_VERSION_NONE;
+    const struct ds_head *h = &x->head.head;
+    (void)curl_easy_getinfo(x->easy, CURLINFO_HTTP_VERSION, &version);
+    return version < CURL_HTTP_VERSION_2_0 && !ds_head_get(h, "content-length") &&
+           !ds_head_get(h, "transfer-encoding");
+}
+
 /* It has ended with `code`, and is freed here unless it is paused. Nobody is inside libcurl. */
 static void finish(struct ds_transfer *x, CURLcode code)
 {
@@ -280,6 +290,7 @@ static void finish(struct ds_transfer *x, CURLcode code)
         x->result.detail = x->refusal;
     } else {
         x->result.end = ds_outcome(x->easy, code, x->error, x->connected, head_done);
+        x->result.unmarked = x->result.end == DS_END_COMPLETE && is_unmarked(x);
         if (x->result.end == DS_END_COMPLETE)
             x->result.detail = "complete";
         else

@@ -90,7 +90,7 @@ static uint64_t number_after(const struct ds_request *req, const char *name)
 
 static void request(struct run *r, uint64_t id, const struct ds_request *req)
 {
-    static const struct ds_result cut = {DS_END_CUT, true, "cut"};
+    static const struct ds_result cut = {.end = DS_END_CUT, .connected = true, .detail = "cut"};
     uint64_t epoch = number_after(req, "Producer-Epoch: ");
     uint64_t seq = number_after(req, "Producer-Seq: ");
     int status = serve(r->server, epoch, seq, req->body, req->body_len);

@@ -567,6 +567,60 @@ SCENARIO(reader_witness, that_there_is_none_of_is_not_looked_for, recheck)
     asks(p, "offset=a");
 }
 
+/* --- bodies whose end only the connection marks -------------------------------------------------
+ */
+
+static void ends_unmarked(struct play *p)
+{
+    struct ds_result res = {.end = DS_END_COMPLETE, .connected = true, .unmarked = true};
+    p->in_flight = false;
+    ds_reader_end(p->r, &res, p->now);
+}
+
+/* Bytes cannot show that they are all. */
+SCENARIO(reader_unmarked, bytes_may_have_been_cut, NULL)
+{
+    for (int i = 0; i < 3; i++) {
+        asks(p, "offset=-1");
+        head(p, 200, BIN NEXT("a") UTD);
+        body(p, i < 2 ? "abc" : "");
+        ends_unmarked(p);
+        if (i < 2)
+            waits(p, 50, 200);
+    }
+    ends(p, DSTREAM_ERR_PROTOCOL);
+    got(p, "");
+}
+
+SCENARIO(reader_unmarked, an_array_shows_that_it_is_whole, NULL)
+{
+    asks(p, "offset=-1");
+    head(p, 200, JSON NEXT("a"));
+    body(p, "[1,2");
+    ends_unmarked(p);
+    waits(p, 50, 100);
+    cr_assert_eq(p->notice_code, DSTREAM_ERR_NETWORK);
+    asks(p, "offset=-1");
+    head(p, 200, JSON NEXT("a"));
+    body(p, "[1,2]");
+    ends_unmarked(p);
+    asks(p, "offset=a");
+    got(p, "1\n2\n");
+    head(p, 204, NEXT("a") UTD);
+    ends_unmarked(p);
+    ends(p, DSTREAM_OK);
+}
+
+/* Of an event stream the control events do. */
+SCENARIO(reader_unmarked, an_event_stream_needs_no_mark, live_auto)
+{
+    to_sse(p);
+    body(p, "event: data\ndata: [1]\n\n" CONTROL("\"streamNextOffset\":\"b\""));
+    ends_unmarked(p);
+    asks(p, "live=sse&offset=b");
+    got(p, "0\n1\n");
+}
+
 /* --- requests --------------------------------------------------------------------------------- */
 
 static void now_at_once(struct ds_reader_config *c)
