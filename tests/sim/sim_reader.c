@@ -78,6 +78,7 @@ struct life {
     bool any_complete;            /* in this reader's time */
     bool may_differ;              /* the stream was made anew where no one could see it */
     bool recheck_due, rechecking; /* the witness has to be, or is being, found again */
+    int64_t asked_at;             /* when the last request began */
     int64_t not_before;           /* Retry-After */
     int64_t window_from;
     unsigned window;
@@ -390,6 +391,7 @@ static void begin_request(struct life *l, const struct ds_request *req)
     if (++l->window > WINDOW_MAX)
         wrong(l, "%u requests in %d s brought nothing", l->window, WINDOW / 1000);
     requests++;
+    l->asked_at = l->now;
     l->kind = kind_of(req);
     l->in_flight = true;
     l->headed = false;
@@ -618,7 +620,7 @@ static bool allowed(const struct life *l, enum dstream_code code)
     case DSTREAM_ERR_STREAM_RESET:
         return w->lags || (w->nstreams > 1 && dead);
     case DSTREAM_ERR_PARSE: /* of another type, and not compared with anything */
-        return w->nstreams > 1 && dead && l->at_once;
+        return w->nstreams > 1 && dead && w->streams[1].type != s->type;
     case DSTREAM_ERR_PROTOCOL:
         return w->faults.bare > 0 || w->no_up_to_date || w->lags ||
                (l->live == DSTREAM_LIVE_SSE &&
@@ -662,7 +664,7 @@ static void done(struct life *l)
     } else if (transient(code)) {
         if (l->live != DSTREAM_LIVE_OFF && l->any_complete)
             wrong(l, "a live reader gave up: %s", e->message);
-        if (l->w.faults_until <= l->now - 120000)
+        if (l->w.faults_until <= l->asked_at)
             wrong(l, "gave up long after all was well: %s", e->message);
         l->over = false;
     } else if (!allowed(l, code)) {
