@@ -103,24 +103,12 @@ static void print_line(struct ds_cli *c, const struct ds_buf *text)
     ds_buf_free(&line);
 }
 
-static void add_va(struct ds_buf *b, const char *fmt, va_list ap)
-{
-    va_list again;
-    va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, again);
-    va_end(again);
-    if (n < 0 || ds_buf_reserve(b, (size_t)n) != DSTREAM_OK)
-        return;
-    vsnprintf(b->data + b->len, (size_t)n + 1, fmt, ap);
-    b->len += (size_t)n;
-}
-
 static void print_va(struct ds_cli *c, const char *before, const char *fmt, va_list ap)
 {
     struct ds_buf text;
     ds_buf_init(&text, TEXT_MAX);
     ds_buf_adds(&text, before);
-    add_va(&text, fmt, ap);
+    ds_buf_addv(&text, fmt, ap);
     print_line(c, &text);
     ds_buf_free(&text);
 }
@@ -149,7 +137,7 @@ int ds_cli_usage(struct ds_cli *c, const char *fmt, ...)
     va_list ap;
     ds_buf_init(&text, TEXT_MAX);
     va_start(ap, fmt);
-    add_va(&text, fmt, ap);
+    ds_buf_addv(&text, fmt, ap);
     va_end(ap);
     ds_buf_addf(&text, ": see dstream%s%s --help", info ? " " : "", info ? info->name : "");
     print_line(c, &text);
