@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,19 @@ void *ds_calloc(size_t count, size_t size)
 void *ds_realloc(void *p, size_t n)
 {
     return refused() ? NULL : realloc(p, n > 0 ? n : 1);
+}
+
+void *ds_grown(void *p, size_t *cap, size_t n, size_t size)
+{
+    if (n < *cap)
+        return p;
+    if (*cap > SIZE_MAX / 2 / size)
+        return NULL;
+    size_t more = *cap > 0 ? *cap * 2 : 16;
+    void *grown = ds_realloc(p, more * size);
+    if (grown)
+        *cap = more;
+    return grown;
 }
 
 void ds_free(void *p)

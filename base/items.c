@@ -30,16 +30,10 @@ void ds_items_reset(struct ds_items *it, size_t keep)
 
 enum dstream_code ds_items_end(struct ds_items *it)
 {
-    if (it->count == it->cap) {
-        size_t cap = it->cap ? it->cap * 2 : 32;
-        if (cap > SIZE_MAX / sizeof *it->ends)
-            return DSTREAM_ERR_LIMIT;
-        size_t *p = ds_realloc(it->ends, cap * sizeof *p);
-        if (!p)
-            return DSTREAM_ERR_NOMEM;
-        it->ends = p;
-        it->cap = cap;
-    }
+    size_t *ends = ds_grown(it->ends, &it->cap, it->count, sizeof *ends);
+    if (!ends)
+        return DSTREAM_ERR_NOMEM;
+    it->ends = ends;
     it->ends[it->count++] = it->bytes.len;
     return DSTREAM_OK;
 }

@@ -112,17 +112,6 @@ static char *get_text(struct fields *f)
 
 /* --- what the records come to ----------------------------------------------------------------- */
 
-static void *grown(void *p, size_t *cap, size_t n, size_t size)
-{
-    if (n < *cap)
-        return p;
-    size_t more = *cap ? *cap * 2 : 16;
-    p = ds_realloc(p, more * size);
-    if (p)
-        *cap = more;
-    return p;
-}
-
 static void forget_batches(struct ds_journal *j)
 {
     j->first = j->nbatches = 0;
@@ -162,7 +151,7 @@ static void pack(struct ds_journal *j)
 static enum dstream_code add_batch(struct ds_journal *j, const struct batch *b)
 {
     pack(j);
-    struct batch *all = grown(j->batches, &j->batches_cap, j->nbatches, sizeof *all);
+    struct batch *all = ds_grown(j->batches, &j->batches_cap, j->nbatches, sizeof *all);
     if (!all)
         return DSTREAM_ERR_NOMEM;
     j->batches = all;
@@ -176,7 +165,7 @@ static enum dstream_code add_batch(struct ds_journal *j, const struct batch *b)
 static enum dstream_code add_fate(struct ds_journal *j, const struct ds_record_fate *f)
 {
     pack(j);
-    struct fate *all = grown(j->fates, &j->fates_cap, j->nfates, sizeof *all);
+    struct fate *all = ds_grown(j->fates, &j->fates_cap, j->nfates, sizeof *all);
     char *offset = ds_strdup(f->offset);
     if (all)
         j->fates = all;

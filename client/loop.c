@@ -114,18 +114,6 @@ void ds_loop_random_id(dstream_loop *l, char out[DS_RANDOM_ID])
     out[DS_RANDOM_ID - 1] = '\0';
 }
 
-/* Makes room for one more element in an array of `*cap`. */
-static void *grown(void *p, size_t *cap, size_t n, size_t size)
-{
-    if (n < *cap)
-        return p;
-    size_t more = *cap ? *cap * 2 : 16;
-    p = more > SIZE_MAX / size ? NULL : ds_realloc(p, more * size);
-    if (p)
-        *cap = more;
-    return p;
-}
-
 /* --- timers ----------------------------------------------------------------------------------- */
 
 static bool sooner(const struct due *a, const struct due *b)
@@ -159,7 +147,7 @@ static void settle(dstream_loop *l, size_t i, struct due d)
 enum dstream_code ds_timer_set(dstream_loop *l, struct ds_timer *t, int64_t at)
 {
     if (t->slot == 0) {
-        struct due *heap = grown(l->heap, &l->heap_cap, l->nheap, sizeof *heap);
+        struct due *heap = ds_grown(l->heap, &l->heap_cap, l->nheap, sizeof *heap);
         if (!heap)
             return DSTREAM_ERR_NOMEM;
         l->heap = heap;
@@ -222,7 +210,7 @@ static enum dstream_code add_watch(dstream_loop *l, struct watch w)
 {
     if (reserve_slot(l, w.fd) != DSTREAM_OK)
         return DSTREAM_ERR_NOMEM;
-    struct watch *all = grown(l->watches, &l->watches_cap, l->nwatches, sizeof *all);
+    struct watch *all = ds_grown(l->watches, &l->watches_cap, l->nwatches, sizeof *all);
     if (!all)
         return DSTREAM_ERR_NOMEM;
     l->watches = all;

@@ -11,7 +11,6 @@
 
 /* What a message takes beside its bytes: a comma, and where it ends. */
 #define MESSAGE_COST (1 + sizeof(uint32_t))
-#define ENDS_FIRST   16
 
 /* --- made and freed --------------------------------------------------------------------------- */
 
@@ -119,15 +118,10 @@ static bool has_room(const struct ds_producer *p, const struct ds_batch *b, size
 
 static bool room_for_end(struct ds_batch *b)
 {
-    if (b->count < b->ends_cap)
-        return true;
-    size_t cap = b->ends_cap ? b->ends_cap * 2 : ENDS_FIRST;
-    uint32_t *ends = ds_realloc(b->ends, cap * sizeof *ends);
-    if (!ends)
-        return false;
-    b->ends = ends;
-    b->ends_cap = cap;
-    return true;
+    uint32_t *ends = ds_grown(b->ends, &b->ends_cap, b->count, sizeof *ends);
+    if (ends)
+        b->ends = ends;
+    return ends;
 }
 
 /* Room for the closing bracket is taken at once, so that sealing cannot fail. */
