@@ -5,6 +5,9 @@
 
 #include "base/limits.h"
 
+/* min(max, base * 2^n). */
+int64_t ds_doubled(int64_t base, unsigned n, int64_t max);
+
 /* The wait before retry number `n` (from 0), milliseconds: of d = min(backoff_max, backoff_base *
  * 2^n) one half is always waited and the other is drawn, so that clients that failed together do
  * not come back together. */

@@ -2,6 +2,7 @@
 /* What follows the outcome of a request: going on, waiting, another way, the end. */
 #include <string.h>
 
+#include "base/backoff.h"
 #include "base/url.h"
 #include "reader/session.h"
 
@@ -26,14 +27,6 @@ static void wait_at_least(struct ds_reader *r, int64_t until)
         r->wake = until;
 }
 
-/* min(max, base * 2^n). */
-static int64_t doubled(int64_t base, unsigned n, int64_t max)
-{
-    while (n-- > 0 && base > 0 && base < max)
-        base = base > max / 2 ? max : base * 2;
-    return base < max ? base : max;
-}
-
 /* --- answers without progress ----------------------------------------------------------------- */
 
 /* A server or a cache that answers at once and with nothing must not be asked at full speed. */
@@ -54,8 +47,8 @@ static void pace(struct ds_reader *r, int64_t now)
         r->idle_since = now;
     if (r->idle < r->limits.idle_count)
         return;
-    wait_at_least(r, ds_later(now, doubled(r->limits.backoff_base, r->idle - r->limits.idle_count,
-                                           r->limits.idle_max)));
+    wait_at_least(r, ds_later(now, ds_doubled(r->limits.backoff_base,
+                                              r->idle - r->limits.idle_count, r->limits.idle_max)));
     if (!r->said_paced) {
         r->said_paced = true;
         ds_reader_notice(r, DS_NOTICE_PACED, 0);
@@ -167,7 +160,7 @@ static void settle_suspicion(struct ds_reader *r, int64_t now)
         give_up(r);
         return;
     }
-    int64_t wait = doubled(1000, r->suspicions++, left);
+    int64_t wait = ds_doubled(1000, r->suspicions++, left);
     ds_reader_recheck(r);
     if (r->a.kind == DS_ASK_VERIFY)
         r->verify_due = true;
@@ -215,7 +208,8 @@ static void settle_short(struct ds_reader *r, int64_t now, uint64_t random)
         r->short_sse++;
     if (r->short_sse >= l->short_count && r->live == DSTREAM_LIVE_AUTO) {
         fall_back(r);
-        r->probe_wait = r->probe_wait > 0 ? doubled(r->probe_wait, 1, l->probe_max) : l->probe_base;
+        r->probe_wait =
+            r->probe_wait > 0 ? ds_doubled(r->probe_wait, 1, l->probe_max) : l->probe_base;
         r->probe_at = ds_later(now, r->probe_wait);
         return;
     }
@@ -226,7 +220,7 @@ static void settle_short(struct ds_reader *r, int64_t now, uint64_t random)
         give_up(r);
         return;
     }
-    int64_t most = doubled(l->short_base, r->short_sse, l->short_max);
+    int64_t most = ds_doubled(l->short_base, r->short_sse, l->short_max);
     wait_at_least(r, ds_later(now, (int64_t)(random % ((uint64_t)most + 1))));
     if (r->short_sse == l->short_count && !r->said_paced) {
         r->said_paced = true;

@@ -1,7 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <limits.h>
 
 #include "base/backoff.h"
+
+Test(backoff, doubles_up_to_a_maximum)
+{
+    static const struct {
+        int64_t base;
+        unsigned n;
+        int64_t max, want;
+    } row[] = {
+        {100, 0, 5000, 100},
+        {100, 1, 5000, 200},
+        {100, 5, 5000, 3200},
+        {100, 6, 5000, 5000},
+        {100, UINT_MAX, 5000, 5000},
+        {1, 62, INT64_MAX, INT64_C(1) << 62},
+        {1, 63, INT64_MAX, INT64_MAX},
+        {7, 3, 5, 5},
+        {0, UINT_MAX, 5, 0},
+        {-3, UINT_MAX, 5, -3},
+        {5, 1, -1, -1},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        cr_expect_eq(ds_doubled(row[i].base, row[i].n, row[i].max), row[i].want, "row %zu", i);
+}
 
 Test(backoff, half_is_waited_and_the_other_half_is_drawn)
 {
