@@ -362,8 +362,8 @@ static size_t take_events(struct ds_reader *r, const char *p, size_t n, int64_t 
         size_t part;
         enum ds_events_result what = ds_events_feed(&r->events, p + used, n - used, &part);
         used += part;
-        if (what == DS_EVENTS_ERROR && r->events.too_large && !r->too_large) {
-            /* Plain GETs bring it in pages or in parts, unless they know nothing of it. */
+        if (what == DS_EVENTS_ERROR && r->events.too_large) {
+            /* Plain GETs bring it in pages or in parts. */
             r->catching = r->too_large = true;
             r->a.outcome = DS_OUT_DONE;
         } else if (what == DS_EVENTS_ERROR) {

@@ -81,7 +81,10 @@ static bool must_skip(const struct ds_reader *r)
 
 static void set_position(struct ds_reader *r, const char *next)
 {
-    r->a.moved |= strcmp(r->pos, next) != 0;
+    if (strcmp(r->pos, next) != 0) {
+        r->a.moved = true;
+        r->too_large = false;
+    }
     strcpy(r->pos, next);
     if (concrete(r))
         r->gone[0] = '\0';
@@ -207,6 +210,9 @@ static void take_plain_empty(struct ds_reader *r)
     else if (order == 0 && a->up_to_date && must_skip(r))
         ds_reader_suspect(r, DSTREAM_ERR_STREAM_RESET,
                           "the stream was made anew: it is shorter than what was read of it");
+    else if (order == 0 && a->up_to_date && r->too_large)
+        ds_reader_suspect(r, DSTREAM_ERR_LIMIT, "%s, and a plain GET from there has none",
+                          r->events.error.message);
     else if (order > 0)
         take_named(r);
     else if (is_news(r, a->up_to_date, a->closed))
@@ -261,7 +267,6 @@ bool ds_reader_take_control(struct ds_reader *r)
 static void note_progress(struct ds_reader *r)
 {
     r->a.delivered = true;
-    r->too_large = false;
     r->failures = 0;
     r->idle = r->moves = 0;
     r->short_sse = r->without_control = 0;

@@ -88,7 +88,8 @@ enum ds_notice_kind {
     DS_NOTICE_PACED,       /* answers come fast without progress: pacing; said once */
     DS_NOTICE_LOSSY,       /* SSE on a text stream, asked for: said once */
     DS_NOTICE_GAP,         /* what was due is gone (410): going on as on_gone has it */
-    DS_NOTICE_SUSPECT,     /* it looks like another stream: asked again in `delay` ms */
+    DS_NOTICE_SUSPECT,     /* it looks like another stream, or lacks what was seen of it: asked
+                            * again in `delay` ms */
     DS_NOTICE_WITNESS_GONE /* the witness can no longer be read (410): going on unverified */
 };
 

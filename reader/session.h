@@ -134,7 +134,7 @@ struct ds_reader {
     unsigned without_control; /* of those short connections, since one brought a control event */
     unsigned idle, moves;
     int64_t idle_since;
-    bool too_large; /* an event stream was, and no data has come since */
+    bool too_large; /* an event stream was at this position: plain GETs have to bring its data */
     bool said_paced, said_lossy, said_fallback;
     int64_t suspect_since; /* -1: it looks like itself */
     unsigned suspicions;

@@ -146,7 +146,7 @@ static void settle_failure(struct ds_reader *r, int64_t now, uint64_t random)
     ds_reader_notice(r, DS_NOTICE_RETRY, wait);
 }
 
-/* --- what looks like another stream ----------------------------------------------------------- */
+/* --- what looks like another stream, or lacks what was seen ----------------------------------- */
 
 /* A replica that lags looks the same for a while: it is asked again after 1, 2, 4 ... s. */
 static void settle_suspicion(struct ds_reader *r, int64_t now)
@@ -183,6 +183,7 @@ static void settle_gone(struct ds_reader *r)
     strcpy(r->gone, r->pos);
     strcpy(r->pos, r->on_gone == DSTREAM_GONE_NOW ? "now" : "-1");
     r->skip = 0;
+    r->too_large = false;
     ds_parts_forget(r);
     r->witness.units = 0;
     r->catching = true;

@@ -346,6 +346,106 @@ SCENARIO(reader_sse, data_over_the_limit_is_fetched_by_plain_gets, small_events)
     got(p, "0\n\"012\"\n\"345\"\n");
 }
 
+static void small_events_to_skip(struct ds_reader_config *c)
+{
+    small_events(c);
+    c->offset = "a";
+    c->skip = 2;
+}
+
+static void small_events_or_the_earliest(struct ds_reader_config *c)
+{
+    small_events(c);
+    c->on_gone = DSTREAM_GONE_EARLIEST;
+}
+
+#define TOO_LARGE "event: data\ndata: [\"0123456\"]\n\n" CONTROL("\"streamNextOffset\":\"b\"")
+
+static void small_events_from_a_replica(struct ds_reader_config *c)
+{
+    small_events(c);
+    c->limits.replica_lag = 10000;
+}
+
+/* The plain GET went to a replica that lags. */
+SCENARIO(reader_sse, data_over_the_limit_is_asked_for_until_a_replica_has_it,
+         small_events_from_a_replica)
+{
+    to_sse(p);
+    body(p, TOO_LARGE);
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("a") UTD, "[]");
+    waits(p, 1000, 1000);
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("a") UTD, "[]");
+    waits(p, 2000, 2000);
+    cr_assert_str_eq(p->notices, "ss");
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("b") UTD, "[\"0123456\"]");
+    asks(p, "live=sse&offset=b");
+    got(p, "0\n\"0123456\"\n");
+    /* It has its full time at the next one. */
+    p->now += 60000;
+    opens_sse(p, "");
+    body(p, TOO_LARGE);
+    asks(p, "offset=b");
+    answers(p, 200, JSON NEXT("b") UTD, "[]");
+    waits(p, 1000, 1000);
+    asks(p, "offset=b");
+}
+
+SCENARIO(reader_sse, data_over_the_limit_that_no_replica_has_is_an_error,
+         small_events_from_a_replica)
+{
+    static const int64_t pauses[] = {1000, 2000, 4000, 3000};
+    to_sse(p);
+    body(p, TOO_LARGE);
+    for (size_t i = 0; i < sizeof pauses / sizeof *pauses; i++) {
+        asks(p, "offset=a");
+        answers(p, 200, JSON NEXT("a") UTD, "[]");
+        waits(p, pauses[i], pauses[i]);
+    }
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("a") UTD END, "[]");
+    ends(p, DSTREAM_ERR_LIMIT);
+    cr_assert(strstr(ds_reader_error(p->r)->message, "more than 8 bytes of data"), "%s",
+              ds_reader_error(p->r)->message);
+    got(p, "0\n");
+}
+
+/* What is still to be left out is no data that is delivered, but it is data. */
+SCENARIO(reader_sse, data_over_the_limit_that_is_left_out_has_come, small_events_to_skip)
+{
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("a") UTD, "[]");
+    asks(p, "live=sse&offset=a");
+    opens_sse(p, "");
+    body(p, TOO_LARGE);
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("b") UTD, "[\"0123456\"]");
+    asks(p, "live=sse&offset=b");
+    opens_sse(p, "");
+    body(p, TOO_LARGE);
+    asks(p, "offset=b");
+    answers(p, 200, JSON NEXT("c") UTD, "[1,2,3]");
+    asks(p, "live=sse&offset=c");
+    got(p, "2\n3\n");
+}
+
+/* Going on elsewhere, what was due at the old place is not missed. */
+SCENARIO(reader_sse, data_over_the_limit_that_is_gone_is_given_up, small_events_or_the_earliest)
+{
+    to_sse(p);
+    body(p, TOO_LARGE);
+    asks(p, "offset=a");
+    answers(p, 410, "", "");
+    asks(p, "HEAD " BASE);
+    answers(p, 200, JSON NEXT("c"), "");
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("c") UTD, "[]");
+    asks(p, "live=sse&offset=-1");
+}
+
 /* --- how long it is tried --------------------------------------------------------------------- */
 
 SCENARIO(reader_failure, a_wait_beyond_what_is_left_of_the_time_is_one_of_a_busy_server, NULL)
