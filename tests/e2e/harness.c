@@ -45,6 +45,21 @@ bool e2e_sanitized(void)
 #endif
 }
 
+unsigned long e2e_soak(void)
+{
+    const char *n = getenv("DSTREAM_SOAK");
+    return n && *n ? strtoul(n, NULL, 10) : 1;
+}
+
+uint64_t e2e_fresh_seed(void)
+{
+    const char *given = getenv("DSTREAM_SEED");
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return given && *given ? strtoull(given, NULL, 10)
+                           : (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 int64_t e2e_now(void)
 {
     struct timespec t;

@@ -55,6 +55,10 @@ void e2e_end(void);
 enum e2e_server e2e_kind(void);
 /* Sanitizers change sizes and times. */
 bool e2e_sanitized(void);
+/* DSTREAM_SOAK, by how much to do more of what is random or slow; 1 where it is not set. */
+unsigned long e2e_soak(void);
+/* A seed that no run had before, or the one that DSTREAM_SEED repeats. */
+uint64_t e2e_fresh_seed(void);
 
 /* --- memory and bytes ------------------------------------------------------------------------- */
 

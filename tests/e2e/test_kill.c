@@ -24,12 +24,6 @@
 
 static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
 
-static unsigned long soak(void)
-{
-    const char *n = getenv("DSTREAM_SOAK");
-    return n && *n ? strtoul(n, NULL, 10) : 1;
-}
-
 /* --- at each step ----------------------------------------------------------------------------- */
 
 /* What an export starts from. */
@@ -87,7 +81,7 @@ static unsigned killed_at_each(const struct subject *s, const char *what)
  * sense in. */
 static void killed_again_and_again(const struct subject *s, const char *what, unsigned steps)
 {
-    for (unsigned n = 1; n <= steps; n += soak() > 1 ? 1 : 5) {
+    for (unsigned n = 1; n <= steps; n += e2e_soak() > 1 ? 1 : 5) {
         prepare(s);
         for (int i = 0; i < 6; i++) {
             struct e2e_process *p = run_with(s, what, n);
@@ -210,15 +204,6 @@ E2E_BOTH(kill, at_each_step_of_one_answer)
 
 /* --- at random moments ------------------------------------------------------------------------ */
 
-static uint64_t fresh_seed(void)
-{
-    const char *given = getenv("DSTREAM_SEED");
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return given && *given ? strtoull(given, NULL, 10)
-                           : (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t below(uint64_t *state, uint64_t n)
 {
     return (e2e_draw(state) >> 16) % n;
@@ -288,9 +273,9 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
 
 static void killed_at_random(const char *type)
 {
-    uint64_t fresh = fresh_seed();
-    killed_while_written(type, 1, 20 * soak());
-    killed_while_written(type, fresh, 10 * soak());
+    uint64_t fresh = e2e_fresh_seed();
+    killed_while_written(type, 1, 20 * e2e_soak());
+    killed_while_written(type, fresh, 10 * e2e_soak());
 }
 
 E2E_BOTH(kill, at_random_moments_of_messages)
