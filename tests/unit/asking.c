@@ -5,9 +5,9 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "tests/unit/clients.h"
 
 dstream_loop *ask_loop;
 struct ds_session *ask_session;
@@ -26,11 +26,7 @@ struct ds_session *ask_session_with(struct ds_transport_options o)
 
 void ask_start(void)
 {
-    static const char *const none[] = {"http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY",
-                                       "ALL_PROXY"};
-    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
-        unsetenv(none[i]);
-    alarm(60);
+    clients_start();
     ask_loop = dstream_loop_new();
     cr_assert_not_null(ask_loop);
     ask_session = ask_session_with((struct ds_transport_options){.nheaders = 0});

@@ -12,11 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "client/loop.h"
-#include "dstream.h"
 #include "tests/e2e/listener.h"
-
-#define LIMIT_MS 20000
+#include "tests/unit/clients.h"
 
 /* --- a server --------------------------------------------------------------------------------- */
 
@@ -74,15 +71,7 @@ static void server_end(struct server *s)
     free(s);
 }
 
-static void no_proxies(void)
-{
-    unsetenv("http_proxy");
-    unsetenv("all_proxy");
-    unsetenv("ALL_PROXY");
-    alarm(60);
-}
-
-TestSuite(client, .init = no_proxies);
+TestSuite(client, .init = clients_start);
 
 /* --- the callback way ------------------------------------------------------------------------- */
 
@@ -131,12 +120,6 @@ static dstream_reader *open_live(dstream_loop *loop, const char *url)
     dstream_options_free(o);
     return r;
 }
-
-#define turn_until(loop, condition)                                                                \
-    for (int64_t limit = ds_loop_update(loop) + LIMIT_MS; !(condition);) {                         \
-        cr_assert_lt(ds_loop_update(loop), limit, "line %d: waited in vain", __LINE__);            \
-        cr_assert_eq(dstream_loop_turn(loop, 20), DSTREAM_OK);                                     \
-    }
 
 Test(client, calls_back_with_each_batch)
 {

@@ -9,15 +9,9 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "tests/unit/storing.h"
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define NOW      INT64_C(1800000000000)
-#define PAGE     8
-
-static void changed(void *ctx, struct ds_stream *s)
-{
-    (void)ctx, (void)s;
-}
+#define PAGE 8
 
 static struct ds_api new_api(void)
 {
@@ -40,18 +34,6 @@ static const char *lookup(void *ctx, const char *name)
             return to;
         }
         p = *end ? end + 1 : end;
-    }
-    return NULL;
-}
-
-static const char *field(const struct ds_reply *r, const char *name)
-{
-    const char *p = r->fields.data, *end = p + r->fields.len;
-    while (p < end) {
-        const char *v = p + strlen(p) + 1;
-        if (strcmp(p, name) == 0)
-            return v;
-        p = v + strlen(v) + 1;
     }
     return NULL;
 }

@@ -10,15 +10,10 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "sse/events.h"
+#include "tests/unit/storing.h"
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define WALL     INT64_C(1800000000000)
-#define END      60000
-
-static void changed(void *ctx, struct ds_stream *s)
-{
-    (void)ctx, (void)s;
-}
+#define WALL INT64_C(1800000000000)
+#define END  60000
 
 struct fixture {
     struct ds_store *store;

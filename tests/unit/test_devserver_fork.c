@@ -10,30 +10,9 @@
 
 #include "base/alloc.h"
 #include "devserver/sse.h"
+#include "tests/unit/storing.h"
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define NOW      INT64_C(1800000000000)
-#define MAX      1000000
-
-static void changed(void *ctx, struct ds_stream *s)
-{
-    (void)ctx, (void)s;
-}
-
-static struct ds_store *new_store(void)
-{
-    struct ds_store *st = ds_store_new(MAX, changed, NULL);
-    cr_assert_not_null(st);
-    return st;
-}
-
-static struct ds_stream *make(struct ds_store *st, const char *path, const char *type)
-{
-    struct ds_stream *s;
-    struct ds_stream_spec spec = {.path = path, .type = type};
-    cr_assert_eq(ds_store_create(st, &spec, NOW, &s), DS_STORED_OK);
-    return s;
-}
+#define MAX 1000000
 
 static void add(struct ds_store *st, struct ds_stream *s, const char *body)
 {
@@ -112,7 +91,7 @@ Test(devserver_fork, where_a_source_may_be_left)
         {true, 0, UINT64_MAX, DS_STORED_FORK_SUB, NULL},
     };
     for (size_t i = 0; i < COUNT(row); i++) {
-        struct ds_store *st = new_store();
+        struct ds_store *st = new_store(MAX);
         struct ds_stream *s = make(st, "/s", row[i].json ? "application/json" : "text/plain");
         add(st, s, row[i].json ? "[1,22]" : "abc");
         add(st, s, row[i].json ? "333" : "de");
@@ -134,7 +113,7 @@ Test(devserver_fork, where_a_source_may_be_left)
 /* Each side goes on by itself, and forks of forks read through all of them. */
 Test(devserver_fork, what_is_read_through)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *a = make(st, "/a", "application/json");
     add(st, a, "[1,2,3]");
     struct ds_stream *b = fork_at(st, "/b", "/a", 4, 0, DS_STORED_OK);
@@ -180,7 +159,7 @@ static void delete_at(struct ds_store *st, const char *path)
 
 Test(devserver_fork, a_source_is_kept_for_its_forks)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s;
     struct ds_stream_spec again = {.path = "/a", .type = "text/plain"};
     add(st, make(st, "/a", "text/plain"), "abc");
@@ -212,7 +191,7 @@ Test(devserver_fork, a_source_is_kept_for_its_forks)
 
 Test(devserver_fork, a_refused_one_takes_no_hold)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     static char big[MAX + 1];
     struct ds_stream *s = make(st, "/s", "application/json"), *f;
     struct ds_stream_spec type = {.path = "/f", .type = "text/plain", .fork_of = "/s"};
@@ -242,7 +221,7 @@ Test(devserver_fork, a_refused_one_takes_no_hold)
 
 Test(devserver_fork, lifetimes_are_inherited_or_given)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s, *f;
     struct ds_stream_spec ttl = {.path = "/s", .type = "a/b", .has_ttl = true, .ttl = 10};
     struct ds_stream_spec same = {.path = "/same", .fork_of = "/s"};
@@ -269,7 +248,7 @@ Test(devserver_fork, lifetimes_are_inherited_or_given)
 
 Test(devserver_fork, forks_of_forks_are_bounded)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     char path[16], before[16] = "/0", want[DS_FORKS_MAX + 2] = "x";
     add(st, make(st, "/0", "a/b"), "x");
     for (unsigned i = 1; i <= DS_FORKS_MAX; i++) {
@@ -296,7 +275,7 @@ Test(devserver_fork, a_sweep_takes_whole_families)
 {
     static char big[MAX - 20000];
     for (unsigned seed = 1; seed < 200; seed++) {
-        struct ds_store *st = new_store();
+        struct ds_store *st = new_store(MAX);
         char path[16], of[16];
         srand(seed);
         for (int i = 0; i < 30; i++) {
@@ -331,7 +310,7 @@ Test(devserver_fork, a_sweep_takes_whole_families)
 /* A character that lies on both sides of a fork arrives as one. */
 Test(devserver_fork, events_cross_the_fork)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "text/plain");
     add(st, s, "a\xe2\x82?");
     struct ds_stream *f = fork_at(st, "/f", "/s", 0, 3, DS_STORED_OK);

@@ -10,31 +10,10 @@
 
 #include "base/alloc.h"
 #include "devserver/api.h"
+#include "tests/unit/storing.h"
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define NOW      INT64_C(1800000000000)
-#define MAX      1000000
-#define SAFE     ((UINT64_C(1) << 53) - 1)
-
-static void changed(void *ctx, struct ds_stream *s)
-{
-    (void)ctx, (void)s;
-}
-
-static struct ds_store *new_store(void)
-{
-    struct ds_store *st = ds_store_new(MAX, changed, NULL);
-    cr_assert_not_null(st);
-    return st;
-}
-
-static struct ds_stream *make(struct ds_store *st, const char *path, const char *type)
-{
-    struct ds_stream *s;
-    struct ds_stream_spec spec = {.path = path, .type = type};
-    cr_assert_eq(ds_store_create(st, &spec, NOW, &s), DS_STORED_OK);
-    return s;
-}
+#define MAX  1000000
+#define SAFE ((UINT64_C(1) << 53) - 1)
 
 /* What a batch deserves, from each state. */
 Test(devserver_producer, batches_are_judged)
@@ -120,7 +99,7 @@ Test(devserver_producer, the_state_moves_with_the_data_only)
         /* Names are bytes. */
         {"A", 0, 0, "application/json", NULL, "8", DS_STORED_OK, "1,2,3,4,5,6,7,8,"},
     };
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "application/json");
     for (size_t i = 0; i < COUNT(row); i++) {
         struct ds_producer p = {.id = row[i].id, .epoch = row[i].epoch, .seq = row[i].seq};
@@ -147,7 +126,7 @@ static enum ds_stored put(struct ds_store *st, struct ds_stream *s, const char *
 
 Test(devserver_producer, streams_know_nothing_of_each_others_producers)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "a/b"), *t = make(st, "/t", "a/b");
     cr_expect_eq(put(st, s, "p", 5, 0, NOW), DS_STORED_OK);
     cr_expect_eq(put(st, t, "p", 0, 0, NOW), DS_STORED_OK);
@@ -176,7 +155,7 @@ Test(devserver_producer, only_the_batch_that_closed_is_known_once_closed)
         {false, false, "p", 1, 1, DS_STORED_CLOSED},  {false, false, "p", 0, 0, DS_STORED_CLOSED},
     };
     for (size_t i = 0; i < COUNT(row); i++) {
-        struct ds_store *st = new_store();
+        struct ds_store *st = new_store(MAX);
         struct ds_stream *s = make(st, "/s", "a/b");
         struct ds_producer p = {.id = "p", .epoch = 1, .seq = 1}, again = {.id = row[i].id};
         struct ds_append a = {.type = "a/b", .body = "x", .body_len = 1, .close = true};
@@ -216,7 +195,7 @@ Test(devserver_producer, a_mere_close_is_numbered)
         {0, 0, DS_STORED_FENCED, 1}, {2, 0, DS_STORED_OK, 0},        {2, 1, DS_STORED_EPOCH, 0},
     };
     for (size_t i = 0; i < COUNT(row); i++) {
-        struct ds_store *st = new_store();
+        struct ds_store *st = new_store(MAX);
         struct ds_stream *s = make(st, "/s", "a/b");
         struct ds_producer p = {.id = "p", .epoch = row[i].epoch, .seq = row[i].seq};
         put(st, s, "p", 1, 0, NOW);
@@ -230,7 +209,7 @@ Test(devserver_producer, a_mere_close_is_numbered)
 
 Test(devserver_producer, an_idle_one_is_forgotten_in_time)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "a/b");
     int64_t later = NOW + DS_PRODUCER_AGE;
     cr_expect_eq(put(st, s, "a", 3, 0, NOW), DS_STORED_OK);
@@ -254,7 +233,7 @@ Test(devserver_producer, an_idle_one_is_forgotten_in_time)
 /* One that is older than those behind it is forgotten as well. */
 Test(devserver_producer, a_clock_that_is_set_back)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "a/b");
     int64_t later = NOW + DS_PRODUCER_AGE;
     cr_expect_eq(put(st, s, "a", 3, 0, NOW + 1000), DS_STORED_OK);
@@ -268,7 +247,7 @@ Test(devserver_producer, a_clock_that_is_set_back)
 
 Test(devserver_producer, many_are_told_apart)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "a/b");
     char id[32];
     for (uint64_t seq = 0; seq < 3; seq++) {
@@ -286,7 +265,7 @@ Test(devserver_producer, many_are_told_apart)
 /* Nobody is forgotten for want of room: a new one is refused, and the old ones go on. */
 Test(devserver_producer, they_count_against_the_bound)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "a/b"), *t = make(st, "/t", "a/b");
     char id[32];
     enum ds_stored rc = DS_STORED_OK;
@@ -319,7 +298,7 @@ Test(devserver_producer, they_count_against_the_bound)
 /* Room is kept count of through every kind of change: an account of all streams of a life. */
 Test(devserver_producer, the_account_is_even)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     static char big[MAX];
     char id[32];
     for (int round = 0; round < 50; round++) {
@@ -346,7 +325,7 @@ Test(devserver_producer, without_memory_nothing_changes)
 {
     bool whole = false;
     for (long n = 0; !whole; n++) {
-        struct ds_store *st = new_store();
+        struct ds_store *st = new_store(MAX);
         struct ds_stream *s = make(st, "/s", "application/json");
         struct ds_producer p = {.id = "p", .epoch = 1, .seq = 0};
         struct ds_append a = {
@@ -390,18 +369,6 @@ static const char *lookup(void *ctx, const char *name)
     return v && strcmp(v, "-") != 0 ? (strcmp(v, "''") == 0 ? "" : v) : NULL;
 }
 
-static const char *field(const struct ds_reply *r, const char *name)
-{
-    const char *p = r->fields.data, *end = p + r->fields.len;
-    while (p < end) {
-        const char *v = p + strlen(p) + 1;
-        if (strcmp(p, name) == 0)
-            return v;
-        p = v + strlen(v) + 1;
-    }
-    return NULL;
-}
-
 static void check(struct ds_api *api, const struct step *s, const char *path, size_t line)
 {
     struct request q = {.type = s->type};
@@ -442,7 +409,7 @@ static void check(struct ds_api *api, const struct step *s, const char *path, si
 
 static void run(const struct step *steps, size_t n)
 {
-    struct ds_api api = {.store = new_store(), .page = 100, .random = 1, .boot = 1};
+    struct ds_api api = {.store = new_store(MAX), .page = 100, .random = 1, .boot = 1};
     make(api.store, "/s", T);
     for (size_t i = 0; i < n; i++)
         check(&api, &steps[i], "/s", i + 1);
@@ -523,7 +490,7 @@ Test(devserver_producer, headers_that_are_none)
         "p 0 99999999999999999999999999",
         "p \xd9\xa1 0",
     };
-    struct ds_api api = {.store = new_store(), .page = 100, .random = 1, .boot = 1};
+    struct ds_api api = {.store = new_store(MAX), .page = 100, .random = 1, .boot = 1};
     struct ds_stream *s = make(api.store, "/s", T);
     char with_close[80];
     for (size_t i = 0; i < COUNT(bad); i++) {

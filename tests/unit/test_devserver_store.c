@@ -8,36 +8,9 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "tests/unit/storing.h"
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-#define NOW      INT64_C(1800000000000)
-#define MAX      100000
-
-static unsigned changes;
-static struct ds_stream *changed_last;
-
-static void changed(void *ctx, struct ds_stream *s)
-{
-    (void)ctx;
-    changes++;
-    changed_last = s;
-}
-
-static struct ds_store *new_store(void)
-{
-    changes = 0;
-    struct ds_store *st = ds_store_new(MAX, changed, NULL);
-    cr_assert_not_null(st);
-    return st;
-}
-
-static struct ds_stream *make(struct ds_store *st, const char *path, const char *type)
-{
-    struct ds_stream *s;
-    struct ds_stream_spec spec = {.path = path, .type = type};
-    cr_assert_eq(ds_store_create(st, &spec, NOW, &s), DS_STORED_OK);
-    return s;
-}
+#define MAX 100000
 
 static enum ds_stored add(struct ds_store *st, struct ds_stream *s, const char *body, size_t n)
 {
@@ -85,7 +58,7 @@ Test(devserver_store, json_is_cut_one_level_and_kept_as_it_came)
         {"{\"a\":1}{\"a\":2}", DS_STORED_JSON, ""},
     };
     for (size_t i = 0; i < COUNT(row); i++) {
-        struct ds_store *st = new_store();
+        struct ds_store *st = new_store(MAX);
         struct ds_stream *s = make(st, "/s", "Application/JSON; charset=utf-8");
         enum ds_stored rc = add(st, s, row[i].body, strlen(row[i].body));
         cr_expect_eq(rc, row[i].rc, "%s: %d", row[i].body, rc);
@@ -101,7 +74,7 @@ Test(devserver_store, json_is_cut_one_level_and_kept_as_it_came)
 Test(devserver_store, json_is_nested_no_deeper_than_the_limit)
 {
     unsigned depth = ds_limits_default().json_depth;
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "application/json");
     char text[4096];
     for (unsigned more = 0; more < 2; more++) {
@@ -115,7 +88,7 @@ Test(devserver_store, json_is_nested_no_deeper_than_the_limit)
 
 Test(devserver_store, bytes_are_bytes)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "text/plain");
     cr_expect_eq(add(st, s, "[1,\0\xff", 5), DS_STORED_OK);
     cr_expect_eq(add(st, s, "x", 1), DS_STORED_OK);
@@ -153,7 +126,7 @@ Test(devserver_store, creating_again_tells_the_same_from_another)
         {3, {.path = "/s", .type = "text/plain"}, false},
     };
     for (size_t i = 0; i < COUNT(row); i++) {
-        struct ds_store *st = new_store();
+        struct ds_store *st = new_store(MAX);
         struct ds_stream *s, *again;
         cr_assert_eq(ds_store_create(st, &first[row[i].first], NOW, &s), DS_STORED_OK);
         cr_expect_eq(ds_store_create(st, &row[i].again, NOW, &again),
@@ -177,7 +150,7 @@ Test(devserver_store, a_stream_is_created_whole_or_not_at_all)
         {"text/plain", "[1,", DS_STORED_OK, "[1,"},
     };
     for (size_t i = 0; i < COUNT(row); i++) {
-        struct ds_store *st = new_store();
+        struct ds_store *st = new_store(MAX);
         struct ds_stream *s;
         struct ds_stream_spec spec = {.path = "/s",
                                       .type = row[i].type,
@@ -211,7 +184,7 @@ Test(devserver_store, appends_are_refused_in_this_order)
         {false, "application/json", "50", "1", DS_STORED_OK},
     };
     for (size_t i = 0; i < COUNT(row); i++) {
-        struct ds_store *st = new_store();
+        struct ds_store *st = new_store(MAX);
         struct ds_stream *s = make(st, "/s", "application/json");
         struct ds_append a = {
             .type = s->type, .seq = "5", .body = "0", .body_len = 1, .close = row[i].closed};
@@ -231,7 +204,7 @@ Test(devserver_store, appends_are_refused_in_this_order)
 
 Test(devserver_store, closing_keeps_the_data_and_can_be_repeated)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "text/plain");
     add(st, s, "abc", 3);
     ds_store_close(st, s, NULL, NOW);
@@ -244,7 +217,7 @@ Test(devserver_store, closing_keeps_the_data_and_can_be_repeated)
 
 Test(devserver_store, a_deleted_stream_lives_for_who_holds_it)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = ds_stream_hold(make(st, "/s", "text/plain"));
     uint64_t id = s->id;
     add(st, s, "abc", 3);
@@ -285,7 +258,7 @@ Test(devserver_store, many_streams_are_told_apart)
 
 Test(devserver_store, times_run_out)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s;
     struct ds_stream_spec ttl = {.path = "/ttl", .type = "a/b", .has_ttl = true, .ttl = 2};
     struct ds_stream_spec at = {.path = "/at", .type = "a/b", .expires = "2027-01-15T08:00:02Z"};
@@ -315,7 +288,7 @@ Test(devserver_store, times_run_out)
 Test(devserver_store, what_is_stored_is_bounded)
 {
     static char big[MAX + 1];
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream_spec spec = {
         .path = "/old", .type = "a/b", .has_ttl = true, .ttl = 1, .body = big, .body_len = 60000};
     struct ds_stream *s, *other = make(st, "/s", "a/b");
@@ -337,7 +310,7 @@ Test(devserver_store, without_memory_nothing_changes)
 {
     bool whole = false;
     for (long n = 0; !whole; n++) {
-        struct ds_store *st = new_store();
+        struct ds_store *st = new_store(MAX);
         struct ds_stream *s = make(st, "/s", "application/json"), *t;
         struct ds_append a = {
             .type = s->type, .seq = "1", .body = "[[1],[2]]", .body_len = 9, .close = true};
@@ -369,7 +342,7 @@ Test(devserver_store, pages_cut_no_message)
         {0, 1, 2},   {0, 2, 2}, {0, 4, 2}, {0, 5, 5}, {0, 13, 9}, {0, 14, 14},
         {0, 99, 14}, {2, 1, 5}, {5, 4, 9}, {5, 8, 9}, {9, 1, 14}, {14, 1, 14},
     };
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "application/json");
     cr_assert_eq(add(st, s, "[1,22,333,4444]", 15), DS_STORED_OK);
     for (size_t i = 0; i < COUNT(row); i++)
@@ -379,7 +352,7 @@ Test(devserver_store, pages_cut_no_message)
 
 Test(devserver_store, pages_of_bytes_are_full)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "text/plain");
     add(st, s, "0123456789", 10);
     cr_expect_eq(ds_stream_page(s, 0, 4), 4);
@@ -391,7 +364,7 @@ Test(devserver_store, pages_of_bytes_are_full)
 
 Test(devserver_store, reading_begins_at_a_message)
 {
-    struct ds_store *st = new_store();
+    struct ds_store *st = new_store(MAX);
     struct ds_stream *s = make(st, "/s", "application/json");
     static const size_t begin[] = {0, 0, 2, 2, 2, 5, 5, 5, 5, 9, 9};
     add(st, s, "[1,22,333]", 10);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "faulty.h"
+#include "home.h"
 #include "simfs.h"
 #include "store/export.h"
 
@@ -362,25 +363,7 @@ Test(export_file, goes_on_rightly_after_a_failure_of_any_call)
 /* --- on a real file system ---------------------------------------------------------------------
  */
 
-/* A directory of its own for each test, which is where it then is. */
-static char home[64];
-
-static void enter(void)
-{
-    snprintf(home, sizeof home, "/tmp/dstream-test-XXXXXX");
-    cr_assert_not_null(mkdtemp(home));
-    cr_assert_eq(chdir(home), 0);
-}
-
-static void leave(void)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf -- '%s'", home);
-    cr_assert_eq(chdir("/"), 0);
-    cr_assert_eq(system(command), 0);
-}
-
-TestSuite(files, .init = enter, .fini = leave);
+TestSuite(files, .init = home_enter, .fini = home_leave);
 
 static void put(const char *path, const char *text)
 {

@@ -11,6 +11,7 @@
 
 #include "cli/exporter.h"
 #include "faulty.h"
+#include "home.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -82,24 +83,7 @@ static enum dstream_code run(const struct ds_exporter_config *c, struct feed *f,
     return rc == DSTREAM_OK ? last : rc;
 }
 
-static char home[64];
-
-static void enter(void)
-{
-    snprintf(home, sizeof home, "/tmp/dstream-test-XXXXXX");
-    cr_assert_not_null(mkdtemp(home));
-    cr_assert_eq(chdir(home), 0);
-}
-
-static void leave(void)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf -- '%s'", home);
-    cr_assert_eq(chdir("/"), 0);
-    cr_assert_eq(system(command), 0);
-}
-
-TestSuite(exporter, .init = enter, .fini = leave);
+TestSuite(exporter, .init = home_enter, .fini = home_leave);
 
 static void feed_init(struct feed *f, bool json)
 {

@@ -10,35 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/loop.h"
 #include "client/producer.h"
-#include "dstream.h"
+#include "tests/unit/clients.h"
 #include "tests/unit/taker.h"
 
-#define LIMIT_MS 20000
-#define TEXT     "text/plain"
-#define JSON     "application/json"
+#define TEXT "text/plain"
+#define JSON "application/json"
 
-static void set_up(void)
-{
-    unsetenv("http_proxy");
-    unsetenv("all_proxy");
-    unsetenv("ALL_PROXY");
-    alarm(60);
-}
-
-TestSuite(producer_client, .init = set_up);
-
-/* Options whose retries wait for nearly nothing, and nobody lingers for. */
-static dstream_options *quick(void)
-{
-    struct ds_limits l = ds_limits_default();
-    dstream_options *o = dstream_options_new();
-    l.backoff_base = 1;
-    ds_options_set_limits(o, &l);
-    dstream_options_set_linger(o, 0);
-    return o;
-}
+TestSuite(producer_client, .init = clients_start);
 
 static dstream_producer *open_on(dstream_loop *loop, struct taker *t, dstream_options *o)
 {
@@ -119,12 +98,6 @@ static void watch(dstream_producer *p, struct seen *s)
     dstream_producer_on_room(p, on_room, s);
     dstream_producer_on_end(p, on_end, s);
 }
-
-#define turn_until(loop, condition)                                                                \
-    for (int64_t limit = ds_loop_update(loop) + LIMIT_MS; !(condition);) {                         \
-        cr_assert_lt(ds_loop_update(loop), limit, "line %d: waited in vain", __LINE__);            \
-        cr_assert_eq(dstream_loop_turn(loop, 20), DSTREAM_OK);                                     \
-    }
 
 /* --- the plain way ---------------------------------------------------------------------------- */
 

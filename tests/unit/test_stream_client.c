@@ -10,33 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/loop.h"
 #include "client/reader.h"
-#include "dstream.h"
+#include "tests/unit/clients.h"
 #include "tests/unit/taker.h"
 
-#define LIMIT_MS 20000
-#define TEXT     "text/plain"
-#define JSON     "application/json"
+#define TEXT "text/plain"
+#define JSON "application/json"
 
-static void set_up(void)
-{
-    unsetenv("http_proxy");
-    unsetenv("all_proxy");
-    unsetenv("ALL_PROXY");
-    alarm(60);
-}
-
-TestSuite(stream_client, .init = set_up);
-
-static dstream_options *quick(void)
-{
-    struct ds_limits l = ds_limits_default();
-    dstream_options *o = dstream_options_new();
-    l.backoff_base = 1;
-    ds_options_set_limits(o, &l);
-    return o;
-}
+TestSuite(stream_client, .init = clients_start);
 
 static dstream_stream *open_on(dstream_loop *loop, struct taker *t, dstream_options *o)
 {
@@ -72,12 +53,6 @@ static void append(dstream_stream *s, const char *body, enum dstream_code want)
     run(s, c, want);
     dstream_call_free(c);
 }
-
-#define turn_until(loop, condition)                                                                \
-    for (int64_t limit = ds_loop_update(loop) + LIMIT_MS; !(condition);) {                         \
-        cr_assert_lt(ds_loop_update(loop), limit, "line %d: waited in vain", __LINE__);            \
-        cr_assert_eq(dstream_loop_turn(loop, 20), DSTREAM_OK);                                     \
-    }
 
 /* --- the calls -------------------------------------------------------------------------------- */
 
