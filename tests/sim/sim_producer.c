@@ -16,24 +16,18 @@
  * The producer is killed now and then, at any moment, and goes on from any state that its journal
  * can be in: what is durable, and any number of the records behind that.
  *
- *   sim_producer [-n LIVES] [-s FIRST-SEED] [-t SEED]
- *
- * -t plays one life and prints it. Prints what events were met, and fails where one that has to be
- * was not.
+ * Prints what was met, and fails where what has to be was not. How to run it: frame.h.
  */
 #include "config.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "producer/producer.h"
+#include "tests/sim/frame.h"
 #include "tests/sim/server.h"
 
-#define START      1000000
 #define LIFE_MAX   (int64_t)(12 * 3600 * 1000)
 #define WINDOW     10000 /* ms in which requests that bring nothing are counted */
 #define WINDOW_MAX 60
@@ -45,7 +39,6 @@
 
 /* --- what was met ----------------------------------------------------------------------------- */
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 static const int codes[] = {200, 204, 302, 307, 308, 400, 401, 403, 404, 405, 408, 409,
                             410, 413, 415, 425, 429, 500, 501, 502, 503, 504, 599};
 #define CODES COUNT(codes)
@@ -136,13 +129,10 @@ struct troubles {
 };
 
 struct life {
-    uint64_t seed;
-    bool trace;
     struct rng rng;
     struct server s;
     struct troubles faults;
     int64_t faults_until;
-    int64_t now;
     /* how it is configured */
     struct ds_producer_config c;
     bool hook;
@@ -193,34 +183,7 @@ struct life {
     /* fates */
     enum ds_fate fates[MESSAGES];
     bool kept[MESSAGES], maybe[MESSAGES], told_now[MESSAGES];
-    jmp_buf failed;
 };
-
-static void say(const struct life *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void say(const struct life *l, const char *fmt, ...)
-{
-    va_list ap;
-    if (!l->trace)
-        return;
-    printf("%9.3f  ", (double)(l->now - START) / 1000);
-    va_start(ap, fmt);
-    vprintf(fmt, ap);
-    va_end(ap);
-    printf("\n");
-}
-
-_Noreturn static void wrong(struct life *l, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-_Noreturn static void wrong(struct life *l, const char *fmt, ...)
-{
-    va_list ap;
-    printf("seed %llu, at %.3f s: ", (unsigned long long)l->seed, (double)(l->now - START) / 1000);
-    va_start(ap, fmt);
-    vprintf(fmt, ap);
-    va_end(ap);
-    printf("\n");
-    longjmp(l->failed, 1);
-}
 
 /* --- drawing a life --------------------------------------------------------------------------- */
 
@@ -353,7 +316,6 @@ static bool is_perfect(const struct life *l)
 static void draw_life(struct life *l)
 {
     struct rng *g = &l->rng;
-    l->now = START;
     l->out_at = l->in_at = DS_NEVER;
     l->total = (size_t)between(g, 1, one_in(g, 3) ? MESSAGES : 20);
     for (size_t i = 0; i < MESSAGES; i++)
@@ -422,7 +384,7 @@ static struct bytes *number_of(struct life *l, uint64_t epoch, uint64_t seq)
         if (!b->used || (b->epoch == epoch && b->seq == seq))
             return b;
     }
-    wrong(l, "too many batches");
+    wrong("too many batches");
 }
 
 static struct bytes *check_bytes(struct life *l, const struct post *p)
@@ -430,7 +392,7 @@ static struct bytes *check_bytes(struct life *l, const struct post *p)
     struct bytes *b = number_of(l, p->epoch, p->seq);
     uint64_t h = hash_of(p);
     if (b->used && b->hash != h)
-        wrong(l, "other bytes under epoch %llu, number %llu", (unsigned long long)p->epoch,
+        wrong("other bytes under epoch %llu, number %llu", (unsigned long long)p->epoch,
               (unsigned long long)p->seq);
     if (!b->used)
         *b = (struct bytes){.used = true, .epoch = p->epoch, .seq = p->seq, .hash = h};
@@ -453,22 +415,20 @@ static void free_record(struct record *r)
     r->nbatches = r->nfates = 0;
 }
 
-static void add_batch(struct life *l, struct ds_record_batch *list, size_t *n,
-                      const struct ds_record_batch *b)
+static void add_batch(struct ds_record_batch *list, size_t *n, const struct ds_record_batch *b)
 {
     if (*n == BATCHES)
-        wrong(l, "too many batches");
+        wrong("too many batches");
     char *body = malloc(b->len + 1);
     memcpy(body, b->body, b->len);
     list[*n] = *b;
     list[(*n)++].body = body;
 }
 
-static void add_fate(struct life *l, struct ds_record_fate *list, size_t *n,
-                     const struct ds_record_fate *f)
+static void add_fate(struct ds_record_fate *list, size_t *n, const struct ds_record_fate *f)
 {
     if (*n == BATCHES)
-        wrong(l, "too many fates");
+        wrong("too many fates");
     list[*n] = *f;
     list[(*n)++].offset = strdup(f->offset);
 }
@@ -480,16 +440,16 @@ static void drop_first_batch(struct journal *j)
     memmove(j->batches, j->batches + 1, j->nbatches * sizeof *j->batches);
 }
 
-static void apply(struct life *l, struct journal *j, const struct record *r)
+static void apply(struct journal *j, const struct record *r)
 {
     if (r->mark < j->mark)
-        wrong(l, "the mark goes back");
+        wrong("the mark goes back");
     if (r->kind == DS_RECORD_BATCH && (!j->has || r->epoch != j->epoch))
-        wrong(l, "a record of an epoch that was not opened");
+        wrong("a record of an epoch that was not opened");
     j->mark = r->mark;
     if (r->kind == DS_RECORD_EPOCH) {
         if (j->has && r->epoch <= j->epoch && j->nbatches > 0)
-            wrong(l, "an epoch below the last one");
+            wrong("an epoch below the last one");
         free_batches(j->batches, j->nbatches);
         j->nbatches = 0;
         j->has = true;
@@ -501,15 +461,15 @@ static void apply(struct life *l, struct journal *j, const struct record *r)
     for (size_t i = 0; i < r->nfates; i++) {
         if (r->kind == DS_RECORD_FATE) {
             if (j->nbatches == 0 || j->batches[0].first != r->fates[i].first)
-                wrong(l, "the fate of a batch that is not the first without one");
+                wrong("the fate of a batch that is not the first without one");
             drop_first_batch(j);
         }
-        add_fate(l, j->fates, &j->nfates, &r->fates[i]);
+        add_fate(j->fates, &j->nfates, &r->fates[i]);
     }
     for (size_t i = 0; i < r->nbatches; i++)
-        add_batch(l, j->batches, &j->nbatches, &r->batches[i]);
+        add_batch(j->batches, &j->nbatches, &r->batches[i]);
     if (r->told > j->nfates)
-        wrong(l, "more was told than there was");
+        wrong("more was told than there was");
     for (uint64_t i = 0; i < r->told; i++)
         free((char *)j->fates[i].offset);
     j->nfates -= (size_t)r->told;
@@ -522,7 +482,7 @@ static void take_record(struct life *l, struct ds_record *r)
     struct ds_record_fate f;
     static const char *const names[] = {"epoch", "batch", "fate", "told"};
     if (l->npending == RECORDS)
-        wrong(l, "too many records");
+        wrong("too many records");
     struct record *t = &l->pending[l->npending++];
     t->kind = r->kind;
     t->number = r->number;
@@ -533,24 +493,24 @@ static void take_record(struct life *l, struct ds_record *r)
     t->known = r->known;
     t->nbatches = t->nfates = 0;
     while (ds_record_next_batch(r, &b))
-        add_batch(l, t->batches, &t->nbatches, &b);
+        add_batch(t->batches, &t->nbatches, &b);
     while (ds_record_next_fate(r, &f))
-        add_fate(l, t->fates, &t->nfates, &f);
+        add_fate(t->fates, &t->nfates, &f);
     met_record[r->kind]++;
-    say(l, "  journal %llu: %s, epoch %llu, %zu batches, %zu fates, mark %llu",
+    say("  journal %llu: %s, epoch %llu, %zu batches, %zu fates, mark %llu",
         (unsigned long long)r->number, names[r->kind], (unsigned long long)r->epoch, t->nbatches,
         t->nfates, (unsigned long long)r->mark);
     if (r->kind == DS_RECORD_BATCH && t->nbatches != 1)
-        wrong(l, "a batch's record lists %zu", t->nbatches);
+        wrong("a batch's record lists %zu", t->nbatches);
     if (!l->quick_sync && l->durable_at == DS_NEVER)
-        l->durable_at = l->now + between(&l->rng, 0, 30);
+        l->durable_at = sim.now + between(&l->rng, 0, 30);
 }
 
 static void apply_pending(struct life *l, size_t n)
 {
     for (size_t i = 0; i < l->npending; i++) {
         if (i < n)
-            apply(l, &l->file, &l->pending[i]);
+            apply(&l->file, &l->pending[i]);
         free_record(&l->pending[i]);
     }
     l->npending = 0;
@@ -580,14 +540,14 @@ static bool in_journal(const struct life *l, const struct post *p)
 
 /* --- requests --------------------------------------------------------------------------------- */
 
-static uint64_t number_in(struct life *l, const struct ds_request *req, const char *name)
+static uint64_t number_in(const struct ds_request *req, const char *name)
 {
     size_t n = strlen(name);
     for (size_t i = 0; i < req->nheaders; i++) {
         if (strncmp(req->headers[i], name, n) == 0)
             return strtoull(req->headers[i] + n, NULL, 10);
     }
-    wrong(l, "no %s", name);
+    wrong("no %s", name);
 }
 
 static bool has_line(const struct ds_request *req, const char *line)
@@ -608,12 +568,12 @@ static void read_post(struct life *l, const struct ds_request *req, struct post 
     if (p->head)
         return;
     if (req->body_len > l->c.max_batch_bytes)
-        wrong(l, "%zu bytes in a batch of at most %zu", req->body_len, l->c.max_batch_bytes);
-    p->epoch = number_in(l, req, "Producer-Epoch: ");
-    p->seq = number_in(l, req, "Producer-Seq: ");
+        wrong("%zu bytes in a batch of at most %zu", req->body_len, l->c.max_batch_bytes);
+    p->epoch = number_in(req, "Producer-Epoch: ");
+    p->seq = number_in(req, "Producer-Seq: ");
     p->close = has_line(req, "Stream-Closed: true");
     if (!has_line(req, "Producer-Id: p") || p->epoch > DS_EPOCH_MAX || p->seq > DS_EPOCH_MAX)
-        wrong(l, "bad headers");
+        wrong("bad headers");
     p->len = req->body_len;
     memcpy(p->body, req->body, p->len);
 }
@@ -622,12 +582,12 @@ static void draw_way(struct life *l, struct wire *w)
 {
     struct rng *g = &l->rng;
     struct troubles f = l->faults;
-    if (l->now > l->faults_until)
+    if (sim.now > l->faults_until)
         f = (struct troubles){0};
     int64_t there = between(g, 0, 15), back = between(g, 0, 15);
     if (one_in(g, f.slow))
         there += between(g, 0, 3000);
-    w->arrives_at = l->now + there;
+    w->arrives_at = sim.now + there;
     w->back = back;
     w->end = DS_END_CUT;
     w->left = true;
@@ -638,18 +598,18 @@ static void draw_way(struct life *l, struct wire *w)
         w->left = false;
         w->end = ends[draw(g) % COUNT(ends)];
         w->arrives_at = DS_NEVER;
-        w->ends_at = l->now + there;
+        w->ends_at = sim.now + there;
     } else if (one_in(g, f.lost)) {
         w->arrives_at = DS_NEVER;
-        w->ends_at = silent ? DS_NEVER : l->now + there;
+        w->ends_at = silent ? DS_NEVER : sim.now + there;
     } else if (one_in(g, f.late)) {
-        w->arrives_at = l->now + between(g, 0, one_in(g, 4) ? 300000 : 30000);
-        w->ends_at = silent ? DS_NEVER : l->now + there;
+        w->arrives_at = sim.now + between(g, 0, one_in(g, 4) ? 300000 : 30000);
+        w->ends_at = silent ? DS_NEVER : sim.now + there;
     } else if (one_in(g, f.answer)) {
         w->back = -1;
         w->ends_at = silent ? DS_NEVER : w->arrives_at + back;
     }
-    w->head_only = one_in(g, 40) && l->now < l->faults_until;
+    w->head_only = one_in(g, 40) && sim.now < l->faults_until;
     if (one_in(g, l->twice) && w->arrives_at != DS_NEVER && !w->post.head) {
         w->twice_at = w->arrives_at + between(g, 0, 2000);
         met_flag[FLAG_REPEATED]++;
@@ -658,15 +618,14 @@ static void draw_way(struct life *l, struct wire *w)
 
 static void check_rate(struct life *l, const struct post *p)
 {
-    if (!p->head && l->now < l->not_before)
-        wrong(l, "a request %lld ms before Retry-After is over",
-              (long long)(l->not_before - l->now));
-    if (l->now - l->window_from > WINDOW) {
+    if (!p->head && sim.now < l->not_before)
+        wrong("a request %lld ms before Retry-After is over", (long long)(l->not_before - sim.now));
+    if (sim.now - l->window_from > WINDOW) {
         l->window = 0;
-        l->window_from = l->now;
+        l->window_from = sim.now;
     }
     if (++l->window > WINDOW_MAX)
-        wrong(l, "%u requests in %d s brought nothing", l->window, WINDOW / 1000);
+        wrong("%u requests in %d s brought nothing", l->window, WINDOW / 1000);
 }
 
 /* The first number of the epoch that is not acknowledged. */
@@ -687,11 +646,11 @@ static void check_order(struct life *l, const struct post *p)
     struct ds_producer_status st;
     ds_producer_status(l->p, &st);
     if (st.phase == DS_PRODUCER_RECOVERING && p->seq != base_of(l, p->epoch) && !p->redirected)
-        wrong(l, "number %llu is sent while recovering", (unsigned long long)p->seq);
+        wrong("number %llu is sent while recovering", (unsigned long long)p->seq);
     if (st.phase == DS_PRODUCER_CLAIMING && st.in_flight > 1)
-        wrong(l, "more than one under way while claiming");
+        wrong("more than one under way while claiming");
     if (st.epoch != p->epoch)
-        wrong(l, "sent under another epoch than is said");
+        wrong("sent under another epoch than is said");
 }
 
 /* Whatever is numbered anew cannot be stored. */
@@ -700,16 +659,16 @@ static void check_new_epoch(struct life *l, enum dstream_code why)
     bool doubt = why == DSTREAM_ERR_FENCED || why == DSTREAM_ERR_STATE_LOST;
     uint64_t base = base_of(l, l->used_epoch);
     if (why == DSTREAM_ERR_FENCED && ((l->c.fixed && !l->c.claim) || l->resumed))
-        wrong(l, "claims, and may not");
+        wrong("claims, and may not");
     if (why == DSTREAM_ERR_STATE_LOST && (l->c.fixed || l->resumed))
-        wrong(l, "numbers anew under a fixed epoch");
+        wrong("numbers anew under a fixed epoch");
     if (why == DSTREAM_ERR_FENCED && ++l->claims > l->c.limits.retries)
-        wrong(l, "claims for ever");
+        wrong("claims for ever");
     for (size_t i = 0; i < NUMBERS && !l->c.allow_duplicates; i++) {
         const struct bytes *b = &l->numbers[i];
         if (b->used && !b->done && b->epoch == l->used_epoch && b->doubt &&
             (doubt || b->seq == base))
-            wrong(l, "number %llu is in doubt and numbered anew", (unsigned long long)b->seq);
+            wrong("number %llu is in doubt and numbered anew", (unsigned long long)b->seq);
     }
 }
 
@@ -727,7 +686,7 @@ static void begin_request(struct life *l, uint64_t id, const struct ds_request *
     while (w < l->wires + WIRES && w->used)
         w++;
     if (w == l->wires + WIRES)
-        wrong(l, "too many requests under way");
+        wrong("too many requests under way");
     memset(w, 0, offsetof(struct wire, post));
     w->used = true;
     w->id = id;
@@ -737,19 +696,19 @@ static void begin_request(struct life *l, uint64_t id, const struct ds_request *
     draw_way(l, w);
     requests++;
     if (under_way(l) > l->c.window)
-        wrong(l, "more requests under way than allowed");
+        wrong("more requests under way than allowed");
     check_rate(l, &w->post);
     if (w->post.head) {
-        say(l, "HEAD (%llu)", (unsigned long long)id);
+        say("HEAD (%llu)", (unsigned long long)id);
         met_flag[FLAG_CONFIRM]++;
         return;
     }
     if (l->fenced_after)
-        wrong(l, "a request after it was fenced, having been acknowledged before");
+        wrong("a request after it was fenced, having been acknowledged before");
     struct bytes *b = check_bytes(l, &w->post);
     check_order(l, &w->post);
     if (l->c.proof && !l->proven && b->lost)
-        wrong(l, "sent again to a server that is not known to have producers");
+        wrong("sent again to a server that is not known to have producers");
     l->used_epoch = w->post.epoch;
     w->state = b->sent == 0 ? 0 : b->doubt ? 2 : 1;
     for (size_t i = 0; i < WIRES; i++) {
@@ -759,12 +718,12 @@ static void begin_request(struct life *l, uint64_t id, const struct ds_request *
     }
     b->sent++;
     if (l->c.journal && !in_journal(l, &w->post))
-        wrong(l, "sent before it was durable");
-    say(l, "POST (%llu) epoch %llu number %llu, %zu bytes%s%s", (unsigned long long)id,
+        wrong("sent before it was durable");
+    say("POST (%llu) epoch %llu number %llu, %zu bytes%s%s", (unsigned long long)id,
         (unsigned long long)w->post.epoch, (unsigned long long)w->post.seq, w->post.len,
         w->post.close ? ", close" : "", w->post.redirected ? ", redirected" : "");
     if (w->left && one_in(&l->rng, 2))
-        ds_producer_connected(l->p, id, l->now);
+        ds_producer_connected(l->p, id, sim.now);
 }
 
 static struct wire *wire_of(struct life *l, uint64_t id)
@@ -773,7 +732,7 @@ static struct wire *wire_of(struct life *l, uint64_t id)
         if (l->wires[i].used && l->wires[i].id == id && id != 0)
             return &l->wires[i];
     }
-    wrong(l, "no such request");
+    wrong("no such request");
 }
 
 /* The client has done with it; the request itself may still be on its way. */
@@ -805,7 +764,7 @@ static void note_end(struct life *l, const struct wire *w)
 static void abort_request(struct life *l, uint64_t id)
 {
     struct wire *w = wire_of(l, id);
-    say(l, "  (%llu) is given up", (unsigned long long)id);
+    say("  (%llu) is given up", (unsigned long long)id);
     met_flag[FLAG_ABORT]++;
     if (!w->post.head && w->left && !w->head_given) {
         number_of(l, w->post.epoch, w->post.seq)->doubt = true;
@@ -868,18 +827,18 @@ static void note_answer(struct life *l, const struct wire *w)
     if (r->status == 403 && r->echo && r->epoch > l->seen_epoch)
         l->seen_epoch = r->epoch;
     if (r->retry_after > 0)
-        l->not_before = l->now + r->retry_after;
+        l->not_before = sim.now + r->retry_after;
 }
 
 static void give_head(struct life *l, struct wire *w)
 {
     struct ds_head h;
     make_head(l, w, &h);
-    say(l, "  (%llu) %d %s", (unsigned long long)w->id, w->reply.status,
+    say("  (%llu) %d %s", (unsigned long long)w->id, w->reply.status,
         w->reply.stored ? ", stored" : "");
     if (!w->post.head)
         note_answer(l, w);
-    ds_producer_head(l->p, w->id, &h, l->now);
+    ds_producer_head(l->p, w->id, &h, sim.now);
     ds_head_free(&h);
     w->head_given = true;
 }
@@ -889,7 +848,7 @@ static void give_end(struct life *l, struct wire *w, enum ds_end end)
     struct ds_result res = {.end = end, .connected = w->left, .detail = "simulated"};
     uint64_t id = w->id;
     if (!w->head_given) {
-        say(l, "  (%llu) ends without an answer%s", (unsigned long long)id,
+        say("  (%llu) ends without an answer%s", (unsigned long long)id,
             w->left ? "" : ", nothing left");
         if (!w->post.head) {
             met_end[w->state][w->left ? 0 : 1]++;
@@ -907,13 +866,13 @@ static void give_end(struct life *l, struct wire *w, enum ds_end end)
 static void arrive(struct life *l, struct wire *w, bool copy)
 {
     struct reply r;
-    if (l->now > l->faults_until)
+    if (sim.now > l->faults_until)
         l->s.before = l->s.after = l->s.redirect = l->s.moved = 0;
     server_answer(&l->s, &w->post, &r);
     if (l->s.bug)
-        wrong(l, "a malformed body: %.*s", (int)w->post.len, w->post.body);
+        wrong("a malformed body: %.*s", (int)w->post.len, w->post.body);
     if (w->id == 0 || copy)
-        say(l, "  %s of number %llu arrives: %d, %s", copy ? "a copy" : "a straggler",
+        say("  %s of number %llu arrives: %d, %s", copy ? "a copy" : "a straggler",
             (unsigned long long)w->post.seq, r.status, l->s.why);
     *(copy ? &w->twice_at : &w->arrives_at) = DS_NEVER;
     if (w->id == 0) {
@@ -926,7 +885,7 @@ static void arrive(struct life *l, struct wire *w, bool copy)
     if (w->answer_at != DS_NEVER || w->head_given || w->back < 0)
         return;
     w->reply = r;
-    w->answer_at = l->now + w->back;
+    w->answer_at = sim.now + w->back;
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -942,17 +901,17 @@ static int64_t next_of(const struct wire *w)
 
 static void wire_event(struct life *l, struct wire *w)
 {
-    if (w->arrives_at <= l->now)
+    if (w->arrives_at <= sim.now)
         arrive(l, w, false);
-    else if (w->twice_at <= l->now)
+    else if (w->twice_at <= sim.now)
         arrive(l, w, true);
-    else if (w->answer_at <= l->now) {
+    else if (w->answer_at <= sim.now) {
         if (!w->head_given)
             give_head(l, w);
         w->answer_at = w->ends_at = DS_NEVER;
         if (!w->head_only)
             give_end(l, w, one_in(&l->rng, 10) ? DS_END_CUT : DS_END_COMPLETE);
-    } else if (w->ends_at <= l->now) {
+    } else if (w->ends_at <= sim.now) {
         w->ends_at = DS_NEVER;
         give_end(l, w, w->end);
     }
@@ -960,9 +919,9 @@ static void wire_event(struct life *l, struct wire *w)
 
 /* --- what happens to the stream --------------------------------------------------------------- */
 
-static bool due(struct life *l, int64_t *at)
+static bool due(int64_t *at)
 {
-    if (*at > l->now)
+    if (*at > sim.now)
         return false;
     *at = DS_NEVER;
     return true;
@@ -980,40 +939,40 @@ static int64_t next_happening(const struct life *l)
 static void happen(struct life *l)
 {
     for (size_t i = 0; i < 2; i++) {
-        if (due(l, &l->claim_at[i])) {
+        if (due(&l->claim_at[i])) {
             server_claimed(&l->s);
-            say(l, "another writer claims epoch %llu", (unsigned long long)l->s.epoch);
+            say("another writer claims epoch %llu", (unsigned long long)l->s.epoch);
         }
-        if (due(l, &l->forget_at[i])) {
+        if (due(&l->forget_at[i])) {
             server_forget(&l->s, l->forget_back);
-            say(l, "the server forgets");
+            say("the server forgets");
         }
     }
-    if (due(l, &l->close_at)) {
+    if (due(&l->close_at)) {
         server_closed(&l->s);
-        say(l, "another writer closes the stream");
+        say("another writer closes the stream");
     }
-    if (due(l, &l->shrink_at)) {
+    if (due(&l->shrink_at)) {
         l->s.max_body = l->shrink_to;
-        say(l, "bodies may have %zu bytes from now on", l->shrink_to);
+        say("bodies may have %zu bytes from now on", l->shrink_to);
     }
     for (size_t i = 0; i < 2; i++) {
-        if (due(l, &l->rotate_at[i])) {
+        if (due(&l->rotate_at[i])) {
             l->s.credentials++;
-            say(l, "other credentials are asked for");
+            say("other credentials are asked for");
         }
     }
-    if (due(l, &l->out_at)) {
+    if (due(&l->out_at)) {
         l->s.out = true;
-        say(l, "nothing works from now on");
+        say("nothing works from now on");
     }
-    if (due(l, &l->in_at)) {
+    if (due(&l->in_at)) {
         l->s.out = false;
-        say(l, "all works again");
+        say("all works again");
     }
-    if (due(l, &l->final_at)) {
+    if (due(&l->final_at)) {
         l->s.final = l->final;
-        say(l, "everything is answered %d", l->final);
+        say("everything is answered %d", l->final);
     }
     if (l->s.foreign && one_in(&l->rng, 3))
         server_written(&l->s);
@@ -1028,15 +987,15 @@ static void finish_input(struct life *l)
     l->next_at = DS_NEVER;
     l->ended = true;
     if (l->ending < 2 || l->close_acked) {
-        say(l, "detach");
-        ds_producer_detach(l->p, l->now, l->ending != 1 ? -1 : between(&l->rng, 0, 20000));
+        say("detach");
+        ds_producer_detach(l->p, sim.now, l->ending != 1 ? -1 : between(&l->rng, 0, 20000));
         return;
     }
     bool last = l->ending == 3 && l->next == l->total - 1;
     size_t n = last ? message_of(l->next, l->s.json, l->pads[l->next], text, sizeof text) : 0;
     enum dstream_code rc = ds_producer_close_stream(l->p, last ? text : NULL, n, l->next + 1,
-                                                    one_in(&l->rng, 3), l->now, &err);
-    say(l, "close: %s", dstream_code_name(rc));
+                                                    one_in(&l->rng, 3), sim.now, &err);
+    say("close: %s", dstream_code_name(rc));
     if (rc == DSTREAM_OK) {
         l->next += last;
         l->closing = true;
@@ -1044,7 +1003,7 @@ static void finish_input(struct life *l)
         return;
     }
     /* Something failed before. */
-    ds_producer_detach(l->p, l->now, -1);
+    ds_producer_detach(l->p, sim.now, -1);
 }
 
 static void feed(struct life *l)
@@ -1058,16 +1017,16 @@ static void feed(struct life *l)
         return;
     }
     size_t n = message_of(l->next, l->s.json, l->pads[l->next], text, sizeof text);
-    switch (ds_producer_append(l->p, text, n, l->next + 1, l->now, &id, &err)) {
+    switch (ds_producer_append(l->p, text, n, l->next + 1, sim.now, &id, &err)) {
     case DS_APPEND_TAKEN:
         if (id != l->next)
-            wrong(l, "message %zu has the id %llu", l->next, (unsigned long long)id);
+            wrong("message %zu has the id %llu", l->next, (unsigned long long)id);
         l->next++;
-        l->next_at = l->now + between(&l->rng, 0, (int64_t)l->pace);
+        l->next_at = sim.now + between(&l->rng, 0, (int64_t)l->pace);
         if (one_in(&l->rng, 20) && !l->c.resubmit)
-            (void)ds_producer_flush(l->p, l->now);
+            (void)ds_producer_flush(l->p, sim.now);
         if (l->restarts && one_in(&l->rng, 5) &&
-            ds_producer_restart(l->p, l->now, (uint64_t)(l->clock + l->now - START), &err) ==
+            ds_producer_restart(l->p, sim.now, (uint64_t)(l->clock + sim.now - START), &err) ==
                 DSTREAM_OK)
             met_flag[FLAG_RESTART]++;
         break;
@@ -1078,8 +1037,8 @@ static void feed(struct life *l)
         break;
     case DS_APPEND_REFUSED:
         if (err.code == DSTREAM_OK)
-            wrong(l, "refused without a reason");
-        say(l, "append refused: %s", err.message);
+            wrong("refused without a reason");
+        say("append refused: %s", err.message);
         met_flag[FLAG_REFUSED]++;
         l->next_at = DS_NEVER;
         break;
@@ -1102,9 +1061,9 @@ static void check_fate(struct life *l, size_t i, const struct ds_producer_result
 {
     unsigned copies = l->s.copies[i];
     if (l->fates[i] != DS_FATE_NONE && l->fates[i] != r->fate)
-        wrong(l, "message %zu has another fate than before", i);
+        wrong("message %zu has another fate than before", i);
     if (l->told_now[i])
-        wrong(l, "message %zu is told of twice", i);
+        wrong("message %zu is told of twice", i);
     l->told_now[i] = true;
     if (r->fate == DS_FATE_KEPT) {
         l->kept[i] = true;
@@ -1113,37 +1072,37 @@ static void check_fate(struct life *l, size_t i, const struct ds_producer_result
     l->fates[i] = r->fate;
     l->maybe[i] |= r->maybe_duplicate;
     if (r->fate == DS_FATE_ACKED && copies == 0)
-        wrong(l, "message %zu is acknowledged and not stored", i);
+        wrong("message %zu is acknowledged and not stored", i);
     /* What somebody on the way has sent once more may be stored whatever we are told. */
     if (r->fate == DS_FATE_NOT_WRITTEN && copies > 0 && l->twice == 0)
-        wrong(l, "message %zu is not written and stored", i);
+        wrong("message %zu is not written and stored", i);
 }
 
 static void take_result(struct life *l, const struct ds_producer_result *r)
 {
     static const char *const names[] = {"none", "stored", "not written", "unknown", "kept"};
     bool in_file = l->c.journal && r->first + r->count <= l->file.mark;
-    say(l, "  messages %llu+%llu%s: %s%s%s%s %s", (unsigned long long)r->first,
+    say("  messages %llu+%llu%s: %s%s%s%s %s", (unsigned long long)r->first,
         (unsigned long long)r->count, r->close ? ", close" : "", names[r->fate],
         r->duplicate ? ", duplicate" : "", r->maybe_duplicate ? ", maybe twice" : "",
         r->earlier ? ", of an earlier run" : "", r->error ? r->error->message : r->offset);
     if (r->first != l->told_to)
-        wrong(l, "told of %llu after %zu", (unsigned long long)r->first, l->told_to);
+        wrong("told of %llu after %zu", (unsigned long long)r->first, l->told_to);
     l->told_to += (size_t)r->count;
     if ((r->fate == DS_FATE_ACKED) != (r->error == NULL))
-        wrong(l, "a result with a wrong error");
+        wrong("a result with a wrong error");
     if (r->error && (r->error->code == DSTREAM_OK || !r->error->message[0] || !r->error->url[0]))
-        wrong(l, "an error that says nothing");
+        wrong("an error that says nothing");
     if (in_file && r->fate != DS_FATE_KEPT && r->count > 0 && !fate_in_journal(l, r))
-        wrong(l, "told before it was durable");
+        wrong("told before it was durable");
     if (r->fate == DS_FATE_KEPT && !l->c.journal)
-        wrong(l, "kept where there is no journal");
+        wrong("kept where there is no journal");
     if (r->fate == DS_FATE_ACKED && l->s.no_producers && r->count > 0)
-        wrong(l, "acknowledged by a server without producers");
+        wrong("acknowledged by a server without producers");
     if (r->fate == DS_FATE_UNKNOWN && !r->earlier && !r->close && r->epoch == l->known &&
         ds_producer_cause(l->p)->status == 204 &&
         ds_producer_cause(l->p)->code == DSTREAM_ERR_CONFLICT && !r->maybe_duplicate)
-        wrong(l, "unknown, though a 200 under the epoch is known");
+        wrong("unknown, though a 200 under the epoch is known");
     for (uint64_t i = r->first; i < r->first + r->count; i++) {
         /* What was not taken in is appended again by the next run. */
         if (in_file || !l->c.journal)
@@ -1156,17 +1115,17 @@ static void take_result(struct life *l, const struct ds_producer_result *r)
     if (r->close) {
         l->close_told = true;
         if (r->fate == DS_FATE_ACKED && !l->s.closed)
-            wrong(l, "the close is acknowledged and the stream is open");
+            wrong("the close is acknowledged and the stream is open");
         l->close_acked |= r->fate == DS_FATE_ACKED;
         met_flag[FLAG_CLOSED] += r->fate == DS_FATE_ACKED;
     }
     if (r->fate == DS_FATE_ACKED) {
         l->window = 0;
-        l->window_from = l->now;
+        l->window_from = sim.now;
     }
     if (l->blocked) {
         l->blocked = false;
-        l->next_at = l->now;
+        l->next_at = sim.now;
     }
     if (l->kill && l->kills_left > 0 && one_in(&l->rng, 100)) {
         l->stop = true; /* killed after the user was told, before that was noted */
@@ -1209,9 +1168,9 @@ static void start_run(struct life *l)
                                        .fates = j->fates,
                                        .nfates = j->nfates};
     if (l->nruns++ >= RUNS_MAX)
-        wrong(l, "too many runs");
+        wrong("too many runs");
     runs++;
-    c.unix_ms = (uint64_t)(l->clock + l->now - START);
+    c.unix_ms = (uint64_t)(l->clock + sim.now - START);
     if (l->nruns > 1 && l->twice == 0 && !l->perfect && one_in(&l->rng, 4))
         c.unix_ms -= (uint64_t)between(&l->rng, 1, 100000); /* the clock was set */
     c.random = draw_near(l);
@@ -1241,20 +1200,20 @@ static void start_run(struct life *l)
         memset(l->fates, 0, sizeof l->fates);
     }
     c.first_id = l->next;
-    say(l, "run %u: %s epoch, from message %zu, %zu batches and %zu fates in the journal", l->nruns,
+    say("run %u: %s epoch, from message %zu, %zu batches and %zu fates in the journal", l->nruns,
         c.fixed ? "fixed" : "drawn", l->next, j->nbatches, j->nfates);
-    enum dstream_code rc = ds_producer_new(&l->p, &c, l->now, &err);
+    enum dstream_code rc = ds_producer_new(&l->p, &c, sim.now, &err);
     if (rc == DSTREAM_ERR_LIMIT) {
         no_more_runs(l);
         return;
     }
     if (rc != DSTREAM_OK)
-        wrong(l, "no producer: %s", err.message);
+        wrong("no producer: %s", err.message);
     l->told_to = j->nfates > 0 && c.from     ? (size_t)j->fates[0].first
                  : j->nbatches > 0 && c.from ? (size_t)j->batches[0].first
                                              : l->next;
     memset(l->told_now, 0, sizeof l->told_now);
-    l->next_at = l->now;
+    l->next_at = sim.now;
     l->blocked = l->stop = l->ended = l->succeeded = l->fenced_after = false;
     l->close_told = l->closing = false;
     l->resumed = c.from && j->nbatches > 0;
@@ -1272,7 +1231,7 @@ static void start_run(struct life *l)
     l->credentials = one_in(&l->rng, 2) ? l->s.credentials : l->credentials;
     l->not_before = 0;
     l->window = 0;
-    l->window_from = l->now;
+    l->window_from = sim.now;
     for (size_t i = 0; i < j->nbatches && c.from; i++)
         l->closing |= j->batches[i].close;
 }
@@ -1298,11 +1257,11 @@ static void kill_run(struct life *l)
     size_t keep = (size_t)between(&l->rng, 0, (int64_t)l->npending);
     for (size_t i = 0; i < l->npending; i++)
         met_kill[l->pending[i].kind][i < keep]++;
-    say(l, "killed; of %zu records behind what is durable %zu are there", l->npending, keep);
+    say("killed; of %zu records behind what is durable %zu are there", l->npending, keep);
     met_flag[FLAG_KILL]++;
     stop_run(l);
     apply_pending(l, keep);
-    l->now += between(&l->rng, 10, one_in(&l->rng, 3) ? 60000 : 100);
+    sim.now += between(&l->rng, 10, one_in(&l->rng, 3) ? 60000 : 100);
     l->kills_left--;
     start_run(l);
 }
@@ -1320,29 +1279,29 @@ static void check_end(struct life *l, const struct dstream_error *e)
     ds_producer_status(l->p, &st);
     met_phase[st.phase][e->code]++;
     if (st.buffered != 0 || st.in_flight != 0)
-        wrong(l, "%zu bytes and %u requests are left", st.buffered, st.in_flight);
+        wrong("%zu bytes and %u requests are left", st.buffered, st.in_flight);
     if (l->told_to != l->next)
-        wrong(l, "told of %zu messages of %zu", l->told_to, l->next);
+        wrong("told of %zu messages of %zu", l->told_to, l->next);
     if (e->code == DSTREAM_OK && st.not_written + st.unknown + st.kept > 0)
-        wrong(l, "success, and %llu messages are not stored",
+        wrong("success, and %llu messages are not stored",
               (unsigned long long)(st.not_written + st.unknown + st.kept));
     if (e->code == DSTREAM_ERR_AUTH && l->hook && !l->ever_asked)
-        wrong(l, "gives up without asking for credentials");
+        wrong("gives up without asking for credentials");
     if (e->code == DSTREAM_OK && l->closing && !l->close_told)
-        wrong(l, "the close was forgotten");
+        wrong("the close was forgotten");
     if ((e->code == DSTREAM_ERR_OUTCOME_UNKNOWN) && st.unknown == 0 && !l->closing)
-        wrong(l, "nothing is unknown");
+        wrong("nothing is unknown");
 }
 
 static void done(struct life *l)
 {
     const struct dstream_error *e = ds_producer_error(l->p);
-    say(l, "done: %s %s", dstream_code_name(e->code), e->message);
+    say("done: %s %s", dstream_code_name(e->code), e->message);
     if (l->npending > 0)
         sync_journal(l);
     check_end(l, e);
     if (l->perfect && e->code != DSTREAM_OK)
-        wrong(l, "%s: %s", dstream_code_name(e->code), e->message);
+        wrong("%s: %s", dstream_code_name(e->code), e->message);
     bool left = l->c.journal && (l->file.nbatches > 0 || l->next < l->total);
     bool again = e->code != DSTREAM_OK && left && l->nruns < 12 &&
                  (transient(e->code) || one_in(&l->rng, 2));
@@ -1350,7 +1309,7 @@ static void done(struct life *l)
     l->over = !again;
     if (!again)
         return;
-    l->now += between(&l->rng, 1000, 60000);
+    sim.now += between(&l->rng, 1000, 60000);
     start_run(l);
 }
 
@@ -1370,23 +1329,23 @@ static void pass_time(struct life *l, int64_t until)
         }
     }
     if (t == DS_NEVER)
-        wrong(l, "it waits for ever");
-    if (t > l->now)
-        l->now = t;
+        wrong("it waits for ever");
+    if (t > sim.now)
+        sim.now = t;
     if (first)
         wire_event(l, first);
-    else if (next_happening(l) <= l->now)
+    else if (next_happening(l) <= sim.now)
         happen(l);
-    else if (l->durable_at <= l->now)
+    else if (l->durable_at <= sim.now)
         sync_journal(l);
-    else if (l->next_at <= l->now)
+    else if (l->next_at <= sim.now)
         feed(l);
 }
 
 static void wait_until(struct life *l, int64_t until)
 {
-    if (until <= l->now)
-        wrong(l, "it waits for what is past");
+    if (until <= sim.now)
+        wrong("it waits for what is past");
     if (l->npending > 0 && l->quick_sync)
         sync_journal(l);
     else
@@ -1410,18 +1369,18 @@ static void act(struct life *l, const struct ds_producer_step *s)
         break;
     case DS_PRODUCER_STEP_AUTH:
         met_flag[FLAG_AUTH]++;
-        say(l, "  credentials are asked for");
+        say("  credentials are asked for");
         if (!l->hook)
-            wrong(l, "asks for credentials where nobody can give any");
+            wrong("asks for credentials where nobody can give any");
         if (l->asked)
-            wrong(l, "asks for credentials again");
+            wrong("asks for credentials again");
         l->asked = l->ever_asked = true;
         if (!one_in(&l->rng, 6) || l->perfect)
             l->credentials = l->s.credentials;
         ds_producer_auth(l->p, !one_in(&l->rng, 10) || l->perfect);
         break;
     case DS_PRODUCER_STEP_NOTICE:
-        say(l, "  notice %d, %lld ms: %s", (int)s->u.notice.kind, (long long)s->u.notice.delay,
+        say("  notice %d, %lld ms: %s", (int)s->u.notice.kind, (long long)s->u.notice.delay,
             s->u.notice.error->message);
         if (s->u.notice.kind == DS_PRODUCER_RETRY)
             met_retry++;
@@ -1445,20 +1404,20 @@ static void check_memory(struct life *l)
     ds_producer_status(l->p, &st);
     /* One message and one batch may lie over it, and a close; and parts of what was split. */
     if (st.buffered > l->c.max_buffered + 4096 + l->total * 300)
-        wrong(l, "%zu bytes are buffered", st.buffered);
+        wrong("%zu bytes are buffered", st.buffered);
 }
 
 static void live(struct life *l)
 {
     start_run(l);
     for (size_t n = 0; !l->over; n++) {
-        struct ds_producer_step s = ds_producer_step(l->p, l->now, draw_near(l));
+        struct ds_producer_step s = ds_producer_step(l->p, sim.now, draw_near(l));
         act(l, &s);
         steps++;
         if (l->p)
             check_memory(l);
-        if (l->now > START + LIFE_MAX || n > 1000000)
-            wrong(l, "it does not come to an end");
+        if (sim.now > START + LIFE_MAX || n > 1000000)
+            wrong("it does not come to an end");
         if (l->over || !l->p || l->kills_left == 0)
             l->stop = l->stop && !l->over;
         else
@@ -1482,7 +1441,7 @@ static void settle_accounts(struct life *l)
         }
         if (!first)
             break;
-        l->now = next_of(first);
+        sim.now = next_of(first);
         wire_event(l, first);
     }
     for (size_t i = 0; i < l->s.n; i++) {
@@ -1491,7 +1450,7 @@ static void settle_accounts(struct life *l)
             l->maybe[e->message] || l->s.no_producers)
             continue;
         if (any && e->message <= last)
-            wrong(l, "message %zu is stored behind %zu", e->message, last);
+            wrong("message %zu is stored behind %zu", e->message, last);
         any = true;
         last = e->message;
     }
@@ -1500,29 +1459,27 @@ static void settle_accounts(struct life *l)
         met_flag[FLAG_TOLERATED] += l->s.tolerated[i] && copies > 1;
         if (copies > 1 && !l->s.tolerated[i] && !l->maybe[i] && !l->s.no_producers &&
             !(l->c.allow_duplicates && l->fates[i] != DS_FATE_ACKED))
-            wrong(l, "message %zu is stored %u times", i, copies);
+            wrong("message %zu is stored %u times", i, copies);
         if (l->fates[i] == DS_FATE_NOT_WRITTEN && copies > 0 && l->twice == 0)
-            wrong(l, "message %zu is not written, and stored later", i);
+            wrong("message %zu is not written, and stored later", i);
         if (l->fates[i] == DS_FATE_ACKED && copies == 0)
-            wrong(l, "message %zu is acknowledged and not stored", i);
+            wrong("message %zu is acknowledged and not stored", i);
         if (l->c.journal && i < l->file.mark && l->fates[i] == DS_FATE_NONE && !l->kept[i])
-            wrong(l, "message %zu was taken in, and has no fate", i);
+            wrong("message %zu was taken in, and has no fate", i);
         if (l->perfect && l->fates[i] != DS_FATE_ACKED)
-            wrong(l, "message %zu is not stored, though nothing speaks against it", i);
+            wrong("message %zu is not stored, though nothing speaks against it", i);
     }
     met_flag[FLAG_PERFECT] += l->perfect;
 }
 
-static bool play(uint64_t seed, bool trace)
+static bool play(void)
 {
     static struct life l;
     memset(&l, 0, sizeof l);
-    l.seed = seed;
-    l.trace = trace;
-    l.rng.s = seed * 0x2545F4914F6CDD1DULL + 1;
+    l.rng.s = sim.seed * 0x2545F4914F6CDD1DULL + 1;
     l.durable_at = DS_NEVER;
     draw_life(&l);
-    bool good = setjmp(l.failed) == 0;
+    bool good = setjmp(sim.failed) == 0;
     if (good) {
         live(&l);
         settle_accounts(&l);
@@ -1536,14 +1493,6 @@ static bool play(uint64_t seed, bool trace)
 }
 
 /* --- what was met ----------------------------------------------------------------------------- */
-
-static bool print_row(const char *name, const char *what, uint64_t n, bool due_here)
-{
-    if (n > 0 || due_here)
-        printf("  %-16s %-16s %12llu%s\n", name, what, (unsigned long long)n,
-               n == 0 ? "  never met" : "");
-    return n > 0 || !due_here;
-}
 
 static bool report(void)
 {
@@ -1560,67 +1509,44 @@ static bool report(void)
             snprintf(text, sizeof text, "%d", codes[i]);
             bool final = codes[i] == 404 || codes[i] == 405 || codes[i] == 410 || codes[i] == 415 ||
                          codes[i] == 501;
-            all &= print_row(state_names[s], text, met_status[s][i], s == 0 || (s < 3 && !final));
+            all &= met_row(state_names[s], text, met_status[s][i], s == 0 || (s < 3 && !final));
         }
         for (size_t i = 0; i < COUNT(ends); i++)
-            all &= print_row(state_names[s], ends[i], met_end[s][i], true);
+            all &= met_row(state_names[s], ends[i], met_end[s][i], true);
     }
     for (size_t f = DS_FATE_ACKED; f <= DS_FATE_KEPT; f++) {
         for (size_t i = 0; i < 3; i++) {
             snprintf(text, sizeof text, "%s%s", fates[f], with[i]);
-            all &= print_row("fate", text, met_fate[f][i], f != DS_FATE_KEPT || i < 2);
+            all &= met_row("fate", text, met_fate[f][i], f != DS_FATE_KEPT || i < 2);
         }
     }
     for (size_t i = 0; i < COUNT(records); i++) {
-        all &= print_row("record", records[i], met_record[i], true);
-        all &= print_row("killed, record", records[i], met_kill[i][1], true);
-        all &= print_row("killed, none", records[i], met_kill[i][0], true);
+        all &= met_row("record", records[i], met_record[i], true);
+        all &= met_row("killed, record", records[i], met_kill[i][1], true);
+        all &= met_row("killed, none", records[i], met_kill[i][0], true);
     }
     for (size_t i = 0; i < COUNT(flag_names); i++)
-        all &= print_row("met", flag_names[i], met_flag[i], true);
-    all &= print_row("notice", "retry", met_retry, true);
+        all &= met_row("met", flag_names[i], met_flag[i], true);
+    all &= met_row("notice", "retry", met_retry, true);
     for (int c = 0; c < 700; c++) {
         const char *name = dstream_code_name((enum dstream_code)c) + 8;
         bool is_due = c == DSTREAM_ERR_FENCED || c == DSTREAM_ERR_STATE_LOST ||
                       c == DSTREAM_ERR_BAD_REQUEST || c == DSTREAM_ERR_TOO_LARGE;
-        all &= print_row("new epoch", name, met_notice[c], is_due);
+        all &= met_row("new epoch", name, met_notice[c], is_due);
         for (size_t p = DS_PRODUCER_DETACHED; p <= DS_PRODUCER_FAILED; p++)
-            (void)print_row(phases[p], name, met_phase[p][c], false);
+            (void)met_row(phases[p], name, met_phase[p][c], false);
     }
     return all;
 }
 
-static double seconds(void)
+static void totals(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    printf("%llu steps, %llu requests, %llu runs\n", (unsigned long long)steps,
+           (unsigned long long)requests, (unsigned long long)runs);
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t lives = 1000, first = 1, failed = 0;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        uint64_t n = strtoull(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "-t") == 0)
-            return play(n, true) ? 0 : 1;
-        if (strcmp(argv[i], "-n") == 0)
-            lives = n;
-        else if (strcmp(argv[i], "-s") == 0)
-            first = n;
-    }
-    double began = seconds();
-    for (uint64_t i = 0; i < lives && failed < 20; i++)
-        failed += !play(first + i, false);
-    double took = seconds() - began;
-    bool all = report();
-    printf("%llu lives from seed %llu in %.1f s, %.0f a second: %llu steps, %llu requests, %llu "
-           "runs\n",
-           (unsigned long long)lives, (unsigned long long)first, took, (double)lives / took,
-           (unsigned long long)steps, (unsigned long long)requests, (unsigned long long)runs);
-    if (!all && lives >= 10000)
-        printf("not everything that has to be met was\n");
-    printf("%llu passed, %llu failed\n", (unsigned long long)(lives - failed),
-           (unsigned long long)failed);
-    return failed > 0 || (!all && lives >= 10000) ? 1 : 0;
+    static const struct sim_program program = {play, report, totals};
+    return sim_main(argc, argv, &program);
 }

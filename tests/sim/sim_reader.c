@@ -12,25 +12,19 @@
  * The consumer dies now and then, at any moment, and goes on from what it had stored; it pauses and
  * goes on, and leaves batches on offer.
  *
- *   sim_reader [-n LIVES] [-s FIRST-SEED] [-t SEED]
- *
- * -t plays one life and prints it. Prints what states and events were met, and fails where one that
- * has to be was not.
+ * Prints what was met, and fails where what has to be was not. How to run it: frame.h.
  */
 #include "config.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "reader/reader.h"
 #include "store/witness.h"
+#include "tests/sim/frame.h"
 #include "tests/sim/world.h"
 
-#define START      1000000
 #define WINDOW     10000 /* ms in which requests that bring nothing are counted */
 #define WINDOW_MAX 45
 #define LIFE_MAX   (int64_t)(6 * 3600 * 1000)
@@ -51,15 +45,12 @@ static uint64_t steps, requests, restarts, verifications;
 /* --- one life --------------------------------------------------------------------------------- */
 
 struct life {
-    uint64_t seed;
-    bool trace;
     struct world w;
     struct rng rng; /* the consumer's and the driver's draws */
     enum dstream_live live;
     bool recheck, stop_at_tail, parts, at_once, renews, awaits, small_events, pauses, holds;
     bool paused, resumed; /* resumed: and nothing was asked for since */
     int64_t resume_at;
-    int64_t now;
     struct ds_reader *r;
     enum ds_phase phase;
     /* the request under way */
@@ -83,34 +74,7 @@ struct life {
     int64_t window_from;
     unsigned window;
     bool over;
-    jmp_buf failed;
 };
-
-static void say(const struct life *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void say(const struct life *l, const char *fmt, ...)
-{
-    va_list ap;
-    if (!l->trace)
-        return;
-    printf("%9.3f  ", (double)(l->now - START) / 1000);
-    va_start(ap, fmt);
-    vprintf(fmt, ap);
-    va_end(ap);
-    printf("\n");
-}
-
-_Noreturn static void wrong(struct life *l, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-_Noreturn static void wrong(struct life *l, const char *fmt, ...)
-{
-    va_list ap;
-    printf("seed %llu, at %.3f s: ", (unsigned long long)l->seed, (double)(l->now - START) / 1000);
-    va_start(ap, fmt);
-    vprintf(fmt, ap);
-    va_end(ap);
-    printf("\n");
-    longjmp(l->failed, 1);
-}
 
 /* --- drawing a life --------------------------------------------------------------------------- */
 
@@ -204,7 +168,6 @@ static void draw_life(struct life *l)
         for (size_t i = 0; i < s->n; i++)
             s->at[i] += later;
     }
-    l->now = START;
     strcpy(l->at.offset, "-1");
     if (one_in(g, 8) && l->w.streams[0].born < START) {
         strcpy(l->at.offset, "now");
@@ -227,8 +190,8 @@ static void compare(struct life *l, const struct dstream_batch *b, size_t from, 
     if (same)
         return;
     if (l->w.nstreams < 2 || !l->may_differ)
-        wrong(l, "units %zu to %zu are not those of the stream", from, to);
-    say(l, "the stream was made anew unseen");
+        wrong("units %zu to %zu are not those of the stream", from, to);
+    say("the stream was made anew unseen");
     l->over = true;
 }
 
@@ -244,22 +207,22 @@ static void check_position(struct life *l, const struct dstream_batch *b, size_t
     size_t start = token_units(b->start), next = token_units(b->next);
     if (strcmp(b->start, "now") == 0) {
         if (units > 0)
-            wrong(l, "data of now");
+            wrong("data of now");
         if (l->units == SIZE_MAX)
             l->units = next;
         return;
     }
     if (start + b->skip != l->units && units > 0)
-        wrong(l, "batch at %s+%llu, %zu units were taken before", b->start,
+        wrong("batch at %s+%llu, %zu units were taken before", b->start,
               (unsigned long long)b->skip, l->units);
     if (b->flags & DSTREAM_BATCH_PARTIAL) {
         met_parts++;
         if (b->next[0] || units == 0)
-            wrong(l, "a part says that it ends at '%s'", b->next);
+            wrong("a part says that it ends at '%s'", b->next);
         return;
     }
     if (next != l->units + units)
-        wrong(l, "batch of %zu units behind %zu says that it ends at %s", units, l->units, b->next);
+        wrong("batch of %zu units behind %zu says that it ends at %s", units, l->units, b->next);
 }
 
 /* Takes `take` of the batch's new units into the store. */
@@ -299,13 +262,13 @@ static struct ds_witness witness_of(const struct life *l)
 static void deliver(struct life *l, const struct dstream_batch *b)
 {
     size_t units = units_in(b);
-    say(l, "  batch %s+%llu > %s, %zu units%s%s", b->start, (unsigned long long)b->skip, b->next,
+    say("  batch %s+%llu > %s, %zu units%s%s", b->start, (unsigned long long)b->skip, b->next,
         units, b->flags & DSTREAM_BATCH_UP_TO_DATE ? ", up to date" : "",
         b->flags & DSTREAM_BATCH_CLOSED ? ", closed" : "");
     if (l->at.closed)
-        wrong(l, "a batch behind the end");
+        wrong("a batch behind the end");
     if (one_in(&l->rng, 12))
-        l->now += between(&l->rng, 0, 5000); /* a slow consumer */
+        sim.now += between(&l->rng, 0, 5000); /* a slow consumer */
     if (one_in(&l->rng, l->parts ? 200 : 60)) {
         l->stop = true; /* it dies before it has stored anything */
         return;
@@ -325,12 +288,12 @@ static void deliver(struct life *l, const struct dstream_batch *b)
     l->any_complete |= !(b->flags & DSTREAM_BATCH_PARTIAL);
     if (units > 0) {
         l->window = 0;
-        l->window_from = l->now;
+        l->window_from = sim.now;
     }
     l->stop = one_in(&l->rng, l->parts ? 200 : 60);
     if (l->stop && one_in(&l->rng, 2))
         return;
-    ds_reader_ack(l->r, l->now);
+    ds_reader_ack(l->r, sim.now);
     struct ds_witness w = witness_of(l);
     if (w.units > 0)
         ds_reader_set_witness(l->r, &w);
@@ -361,8 +324,7 @@ static void check_recheck(struct life *l, const struct ds_request *req)
     /* A witness that goes over several pages is gone on with where it was. */
     bool is = query && strcmp(query, want) == 0;
     if (due && !l->rechecking && !is)
-        wrong(l,
-              "the witness at %s is not looked for after an error or the end of an SSE "
+        wrong("the witness at %s is not looked for after an error or the end of an SSE "
               "connection",
               w.start);
     l->rechecking |= is;
@@ -371,39 +333,38 @@ static void check_recheck(struct life *l, const struct ds_request *req)
 static void begin_request(struct life *l, const struct ds_request *req)
 {
     if (l->paused)
-        wrong(l, "a request during a pause");
+        wrong("a request during a pause");
     if (l->resumed && strstr(req->url, "live="))
-        wrong(l, "no plain GET behind a pause");
+        wrong("no plain GET behind a pause");
     l->resumed = l->resumed && !strstr(req->url, "offset=");
-    say(l, "%s %s", req->method == DS_HEAD ? "HEAD" : "GET", req->url);
+    say("%s %s", req->method == DS_HEAD ? "HEAD" : "GET", req->url);
     if (l->in_flight)
-        wrong(l, "two requests at once");
-    if (l->now < l->not_before)
-        wrong(l, "a request %lld ms before Retry-After is over",
-              (long long)(l->not_before - l->now));
+        wrong("two requests at once");
+    if (sim.now < l->not_before)
+        wrong("a request %lld ms before Retry-After is over", (long long)(l->not_before - sim.now));
     if (l->at.closed)
-        wrong(l, "a request behind the end");
-    if (l->now - l->window_from > WINDOW) {
+        wrong("a request behind the end");
+    if (sim.now - l->window_from > WINDOW) {
         l->window = 0;
-        l->window_from = l->now;
+        l->window_from = sim.now;
     }
     /* What pages over an old backlog moves with each request. */
     if (++l->window > WINDOW_MAX)
-        wrong(l, "%u requests in %d s brought nothing", l->window, WINDOW / 1000);
+        wrong("%u requests in %d s brought nothing", l->window, WINDOW / 1000);
     requests++;
-    l->asked_at = l->now;
+    l->asked_at = sim.now;
     l->kind = kind_of(req);
     l->in_flight = true;
     l->headed = false;
     l->next_piece = l->sent = l->fed = l->end_of_piece = 0;
     answer_free(&l->a);
-    world_answer(&l->w, req, l->now, &l->a);
+    world_answer(&l->w, req, sim.now, &l->a);
     check_recheck(l, req);
     /* Made anew since it was last looked at: nobody is told. */
-    if (l->w.nstreams > 1 && l->now >= l->w.streams[0].dies)
+    if (l->w.nstreams > 1 && sim.now >= l->w.streams[0].dies)
         l->may_differ = true;
     if (one_in(&l->rng, 3))
-        ds_reader_connected(l->r, l->now);
+        ds_reader_connected(l->r, sim.now);
 }
 
 static int64_t next_event(const struct life *l)
@@ -411,7 +372,7 @@ static int64_t next_event(const struct life *l)
     if (!l->in_flight)
         return DS_NEVER;
     if (l->fed < l->end_of_piece)
-        return l->now;
+        return sim.now;
     if (!l->headed && l->a.head_at != DS_NEVER)
         return l->a.head_at;
     if (l->next_piece < l->a.npieces)
@@ -425,13 +386,13 @@ static void feed_head(struct life *l)
     l->headed = true;
     for (size_t i = 0; i < CODES; i++)
         met_status[l->kind][i] += codes[i] == a->head.status;
-    say(l, "  %d%s%s", a->head.status, a->what[0] ? ", " : "", a->what);
+    say("  %d%s%s", a->head.status, a->what[0] ? ", " : "", a->what);
     if (a->head.retry_after_ms >= 0 && a->head.status >= 400) {
         int64_t most = 300000;
         int64_t ms = a->head.retry_after_ms < most ? a->head.retry_after_ms : most;
-        l->not_before = l->now + ms;
+        l->not_before = sim.now + ms;
     }
-    ds_reader_head(l->r, &a->head, l->now);
+    ds_reader_head(l->r, &a->head, sim.now);
 }
 
 /* What is read to be compared is no request in vain. */
@@ -447,13 +408,13 @@ static void feed_end(struct life *l)
 {
     struct ds_result res = {.end = l->a.end, .connected = true, .detail = "simulated"};
     met_end[l->kind][l->a.end]++;
-    say(l, "  end %d%s%s", (int)l->a.end, l->a.what[0] ? ", " : "", l->a.what);
+    say("  end %d%s%s", (int)l->a.end, l->a.what[0] ? ", " : "", l->a.what);
     l->in_flight = false;
     brought_something(l);
     int status = l->headed ? l->a.head.status : 0;
     l->recheck_due = l->a.end != DS_END_COMPLETE || (status >= 400 && status != 401) ||
                      (l->kind == 4 && status == 200);
-    ds_reader_end(l->r, &res, l->now);
+    ds_reader_end(l->r, &res, sim.now);
 }
 
 static void feed_body(struct life *l)
@@ -463,7 +424,7 @@ static void feed_body(struct life *l)
     while (l->fed < l->end_of_piece) {
         size_t left = l->end_of_piece - l->fed;
         size_t n = one_in(&l->rng, 3) ? (size_t)between(&l->rng, 1, (int64_t)left) : left;
-        size_t used = ds_reader_body(l->r, l->a.body.data + l->fed, n, l->now);
+        size_t used = ds_reader_body(l->r, l->a.body.data + l->fed, n, sim.now);
         l->fed += used;
         if (used < n)
             return; /* a batch has to be taken first */
@@ -483,40 +444,40 @@ static void feed(struct life *l)
 /* From one moment to the next, while a request is under way or is waited for. */
 static void pause_reader(struct life *l)
 {
-    say(l, "pause");
+    say("pause");
     met_pause++;
     ds_reader_pause(l->r);
     if (l->in_flight)
         brought_something(l);
     l->in_flight = false;
     l->paused = true;
-    l->resume_at = l->now + between(&l->rng, 0, 100000);
+    l->resume_at = sim.now + between(&l->rng, 0, 100000);
 }
 
 static void resume_reader(struct life *l, int64_t until)
 {
     if (l->resume_at > until) {
-        l->now = until;
+        sim.now = until;
         return;
     }
-    if (l->now < l->resume_at)
-        l->now = l->resume_at;
-    say(l, "resume");
+    if (sim.now < l->resume_at)
+        sim.now = l->resume_at;
+    say("resume");
     l->paused = false;
     l->resumed = l->recheck_due = true;
     l->window = 0;
-    l->window_from = l->now;
-    ds_reader_resume(l->r, l->now);
+    l->window_from = sim.now;
+    ds_reader_resume(l->r, sim.now);
 }
 
 /* Not taken now: it is offered again. Meanwhile the transfer may come to its end. */
 static void hold(struct life *l)
 {
-    say(l, "  held");
+    say("  held");
     met_hold++;
-    l->now += between(&l->rng, 0, 100000);
+    sim.now += between(&l->rng, 0, 100000);
     if (l->in_flight && l->headed && l->fed == l->end_of_piece && l->next_piece == l->a.npieces &&
-        l->a.end_at <= l->now) {
+        l->a.end_at <= sim.now) {
         met_end_on_offer++;
         feed_end(l);
     }
@@ -530,14 +491,14 @@ static void pass_time(struct life *l, int64_t until)
     }
     int64_t event = next_event(l);
     if (event <= until && event != DS_NEVER) {
-        if (event > l->now)
-            l->now = event;
+        if (event > sim.now)
+            sim.now = event;
         feed(l);
         return;
     }
     if (until == DS_NEVER)
-        wrong(l, "it waits for ever");
-    l->now = until;
+        wrong("it waits for ever");
+    sim.now = until;
 }
 
 static void see_phase(struct life *l)
@@ -576,15 +537,15 @@ static void start_reader(struct life *l)
     if (w.units > 0)
         verifications++;
     if (ds_reader_new(&l->r, &c, &err) != DSTREAM_OK)
-        wrong(l, "no reader: %s", err.message);
+        wrong("no reader: %s", err.message);
     l->phase = ds_reader_phase(l->r);
-    l->started_with = stream_length(&l->w.streams[0], l->now);
+    l->started_with = stream_length(&l->w.streams[0], sim.now);
     l->any_complete = l->stop = l->recheck_due = l->paused = l->resumed = false;
     l->rechecking = w.units > 0;
     l->not_before = 0;
     l->window = 0;
-    l->window_from = l->now;
-    if (l->w.nstreams > 1 && l->now >= l->w.streams[0].dies)
+    l->window_from = sim.now;
+    if (l->w.nstreams > 1 && sim.now >= l->w.streams[0].dies)
         l->may_differ = true;
 }
 
@@ -609,12 +570,12 @@ static bool allowed(const struct life *l, enum dstream_code code)
 {
     const struct world *w = &l->w;
     const struct stream *s = &w->streams[0];
-    bool dead = l->now >= s->dies;
+    bool dead = sim.now >= s->dies;
     switch (code) {
     case DSTREAM_ERR_NOT_FOUND:
         if (l->awaits)
             return false;
-        return dead || l->now <= s->born + 32000; /* its body may have stood still */
+        return dead || sim.now <= s->born + 32000; /* its body may have stood still */
     case DSTREAM_ERR_DELETED:
         return dead;
     case DSTREAM_ERR_STREAM_RESET:
@@ -644,10 +605,10 @@ static void regular_end(struct life *l)
     if (l->may_differ || l->w.lags)
         return;
     if (l->live != DSTREAM_LIVE_OFF && (!l->at.closed || l->units != stream_final(s)))
-        wrong(l, "it ended at %zu of %zu units, %s", l->units, stream_final(s),
+        wrong("it ended at %zu of %zu units, %s", l->units, stream_final(s),
               l->at.closed ? "closed" : "open");
     if (l->live == DSTREAM_LIVE_OFF && l->units < l->started_with)
-        wrong(l, "it ended at %zu, the stream had %zu when it began", l->units, l->started_with);
+        wrong("it ended at %zu, the stream had %zu when it began", l->units, l->started_with);
 }
 
 /* The reader is done: so is the life, or a new one begins as a cron job would. */
@@ -657,22 +618,22 @@ static void done(struct life *l)
     enum dstream_code code = e->code;
     met_result[code]++;
     met_phase[l->phase][DS_PHASE_DONE]++;
-    say(l, "done: %s %s", dstream_code_name(code), e->message);
+    say("done: %s %s", dstream_code_name(code), e->message);
     l->over = true;
     if (code == DSTREAM_OK) {
         regular_end(l);
     } else if (transient(code)) {
         if (l->live != DSTREAM_LIVE_OFF && l->any_complete)
-            wrong(l, "a live reader gave up: %s", e->message);
+            wrong("a live reader gave up: %s", e->message);
         if (l->w.faults_until <= l->asked_at)
-            wrong(l, "gave up long after all was well: %s", e->message);
+            wrong("gave up long after all was well: %s", e->message);
         l->over = false;
     } else if (!allowed(l, code)) {
-        wrong(l, "%s: %s", dstream_code_name(code), e->message);
+        wrong("%s: %s", dstream_code_name(code), e->message);
     }
     stop_reader(l);
     if (!l->over) {
-        l->now += 10000;
+        sim.now += 10000;
         restarts++;
         start_reader(l);
     }
@@ -686,8 +647,8 @@ static void act(struct life *l, const struct ds_step *s)
         break;
     case DS_STEP_ABORT:
         if (!l->in_flight)
-            wrong(l, "nothing to abort");
-        say(l, "  abort");
+            wrong("nothing to abort");
+        say("  abort");
         met_abort[l->kind]++;
         l->in_flight = false;
         l->recheck_due |= l->kind == 4;
@@ -700,7 +661,7 @@ static void act(struct life *l, const struct ds_step *s)
             deliver(l, s->u.batch);
         break;
     case DS_STEP_NOTICE:
-        say(l, "  notice %d, %s", (int)s->u.notice.kind,
+        say("  notice %d, %s", (int)s->u.notice.kind,
             s->u.notice.kind == DS_NOTICE_RETRY ? s->u.notice.error->message : "");
         met_notice[s->u.notice.kind]++;
         break;
@@ -709,13 +670,13 @@ static void act(struct life *l, const struct ds_step *s)
         ds_reader_auth(l->r, l->renews);
         break;
     case DS_STEP_WAIT:
-        if (s->u.until <= l->now)
-            wrong(l, "it waits for what is past");
+        if (s->u.until <= sim.now)
+            wrong("it waits for what is past");
         pass_time(l, s->u.until);
         break;
     case DS_STEP_DONE:
         if (l->in_flight)
-            wrong(l, "done with a request under way");
+            wrong("done with a request under way");
         done(l);
         break;
     }
@@ -725,39 +686,37 @@ static void live(struct life *l)
 {
     start_reader(l);
     for (size_t n = 0; !l->over; n++) {
-        struct ds_step s = ds_reader_step(l->r, l->now, draw(&l->rng));
+        struct ds_step s = ds_reader_step(l->r, sim.now, draw(&l->rng));
         act(l, &s);
         steps++;
         if (l->r)
             see_phase(l);
         if (l->r && l->pauses && !l->over && !l->paused && one_in(&l->rng, 400))
             pause_reader(l);
-        if (l->now > START + LIFE_MAX || n > 2000000)
-            wrong(l, "it does not come to an end");
+        if (sim.now > START + LIFE_MAX || n > 2000000)
+            wrong("it does not come to an end");
         if (l->stop && !l->over) {
-            say(l, "the consumer dies, at %s,%llu", l->at.offset, (unsigned long long)l->at.skip);
+            say("the consumer dies, at %s,%llu", l->at.offset, (unsigned long long)l->at.skip);
             stop_reader(l);
             if (l->at.closed)
                 break;
             restarts++;
-            l->now += between(&l->rng, 0, 3000);
+            sim.now += between(&l->rng, 0, 3000);
             start_reader(l);
         }
     }
 }
 
-static bool play(uint64_t seed, bool trace)
+static bool play(void)
 {
     static struct life l;
     memset(&l, 0, sizeof l);
-    l.seed = seed;
-    l.trace = trace;
-    l.rng.s = seed * 0x2545F4914F6CDD1DULL + 1;
+    l.rng.s = sim.seed * 0x2545F4914F6CDD1DULL + 1;
     ds_buf_init(&l.a.body, 1);
     ds_buf_init(&l.a.head.fields, 1);
     bool good = ds_witness_begin(&l.keeper, (size_t)1 << (draw(&l.rng) % 14)) == DSTREAM_OK;
     draw_life(&l);
-    if (good && setjmp(l.failed) == 0)
+    if (good && setjmp(sim.failed) == 0)
         live(&l);
     else
         good = false;
@@ -768,14 +727,6 @@ static bool play(uint64_t seed, bool trace)
 }
 
 /* --- what was met ----------------------------------------------------------------------------- */
-
-static bool print_row(const char *name, const char *what, uint64_t n, bool due)
-{
-    if (n > 0 || due)
-        printf("  %-10s %-14s %12llu%s\n", name, what, (unsigned long long)n,
-               n == 0 ? "  never met" : "");
-    return n > 0 || !due;
-}
 
 /* What has to have been met, in a run that is long enough: see semantics of each request. */
 static bool report(void)
@@ -793,11 +744,11 @@ static bool report(void)
             bool live_only = codes[i] == 400 || codes[i] == 405 || codes[i] == 501;
             bool due = codes[i] == 204 ? k == 3 : live_only ? k == 4 : codes[i] != 404 || k != 2;
             snprintf(text, sizeof text, "%d", codes[i]);
-            all &= print_row(kind_names[k], text, met_status[k][i], due);
+            all &= met_row(kind_names[k], text, met_status[k][i], due);
         }
         for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-            all &= print_row(kind_names[k], ends[i], met_end[k][i], true);
-        all &= print_row(kind_names[k], "given up", met_abort[k], true);
+            all &= met_row(kind_names[k], ends[i], met_end[k][i], true);
+        all &= met_row(kind_names[k], "given up", met_abort[k], true);
     }
     for (int a = 0; a < 5; a++) {
         for (int b = 0; b < 5; b++) {
@@ -805,56 +756,33 @@ static bool report(void)
             for (size_t i = 0; i < sizeof due_phase / sizeof *due_phase; i++)
                 due |= due_phase[i][0] == a && due_phase[i][1] == b;
             snprintf(text, sizeof text, "to %s", phases[b]);
-            all &= print_row(phases[a], text, met_phase[a][b], due);
+            all &= met_row(phases[a], text, met_phase[a][b], due);
         }
     }
     for (size_t i = 0; i < sizeof notices / sizeof *notices; i++)
-        all &= print_row("notice", notices[i], met_notice[i],
-                         i != DS_NOTICE_WITNESS_GONE && i != DS_NOTICE_GAP);
-    all &= print_row("batch", "in part", met_parts, true);
-    all &= print_row("batch", "held", met_hold, true);
-    all &= print_row("batch", "its end held", met_end_on_offer, true);
-    all &= print_row("consumer", "paused", met_pause, true);
-    all &= print_row("credentials", "renewed", met_auth, true);
+        all &= met_row("notice", notices[i], met_notice[i],
+                       i != DS_NOTICE_WITNESS_GONE && i != DS_NOTICE_GAP);
+    all &= met_row("batch", "in part", met_parts, true);
+    all &= met_row("batch", "held", met_hold, true);
+    all &= met_row("batch", "its end held", met_end_on_offer, true);
+    all &= met_row("consumer", "paused", met_pause, true);
+    all &= met_row("credentials", "renewed", met_auth, true);
     for (int c = 0; c < 700; c++) {
         if (met_result[c] > 0)
-            print_row("ended", dstream_code_name((enum dstream_code)c) + 8, met_result[c], false);
+            met_row("ended", dstream_code_name((enum dstream_code)c) + 8, met_result[c], false);
     }
     return all;
 }
 
-static double seconds(void)
+static void totals(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    printf("%llu steps, %llu requests, %llu restarts, %llu of them with a witness\n",
+           (unsigned long long)steps, (unsigned long long)requests, (unsigned long long)restarts,
+           (unsigned long long)verifications);
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t lives = 1000, first = 1, failed = 0;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        uint64_t n = strtoull(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "-t") == 0)
-            return play(n, true) ? 0 : 1;
-        if (strcmp(argv[i], "-n") == 0)
-            lives = n;
-        else if (strcmp(argv[i], "-s") == 0)
-            first = n;
-    }
-    double began = seconds();
-    for (uint64_t i = 0; i < lives && failed < 20; i++)
-        failed += !play(first + i, false);
-    double took = seconds() - began;
-    bool all = report();
-    printf("%llu lives from seed %llu in %.1f s, %.0f a second: %llu steps, %llu requests, %llu "
-           "restarts, %llu of them with a witness\n",
-           (unsigned long long)lives, (unsigned long long)first, took, (double)lives / took,
-           (unsigned long long)steps, (unsigned long long)requests, (unsigned long long)restarts,
-           (unsigned long long)verifications);
-    if (!all && lives >= 10000)
-        printf("not everything that has to be met was\n");
-    printf("%llu passed, %llu failed\n", (unsigned long long)(lives - failed),
-           (unsigned long long)failed);
-    return failed > 0 || (!all && lives >= 10000) ? 1 : 0;
+    static const struct sim_program program = {play, report, totals};
+    return sim_main(argc, argv, &program);
 }
