@@ -9,8 +9,8 @@
 int64_t ds_doubled(int64_t base, unsigned n, int64_t max);
 
 /* The wait before retry number `n` (from 0), milliseconds: of d = min(backoff_max, backoff_base *
- * 2^n) one half is always waited and the other is drawn, so that clients that failed together do
- * not come back together. */
+ * (backoff_growth / 1000)^n) one half is always waited and the other is drawn, so that clients that
+ * failed together do not come back together. */
 int64_t ds_backoff(const struct ds_limits *l, unsigned n, uint64_t random);
 
 #endif

@@ -234,6 +234,11 @@ const struct dstream_error *ds_calling_error(const struct ds_calling *x)
     return ds_call_error(x->call);
 }
 
+const struct dstream_error *ds_calling_cause(const struct ds_calling *x)
+{
+    return ds_call_cause(x->call);
+}
+
 void ds_calling_free(struct ds_calling *x)
 {
     if (!x)

@@ -31,6 +31,7 @@ void ds_calling_stop(struct ds_calling *x);
 /* Once it is done or stopped. */
 const struct ds_call_result *ds_calling_result(const struct ds_calling *x);
 const struct dstream_error *ds_calling_error(const struct ds_calling *x);
+const struct dstream_error *ds_calling_cause(const struct ds_calling *x);
 /* Cancels what is under way; nothing is called back. */
 void ds_calling_free(struct ds_calling *x);
 

@@ -8,7 +8,8 @@
 #include "base/url.h"
 
 /* Of a request, bytes: the producer keeps positions in 32 bits. */
-#define BATCH_MAX ((size_t)1 << 30)
+#define BATCH_MAX  ((size_t)1 << 30)
+#define GROWTH_MAX 1000 /* of the waits between tries */
 
 /* --- text ------------------------------------------------------------------------------------- */
 
@@ -173,6 +174,30 @@ enum dstream_code dstream_options_set_http1(dstream_options *o, bool only)
     return DSTREAM_OK;
 }
 
+enum dstream_code dstream_options_set_type(dstream_options *o, const char *content_type)
+{
+    return set_string(&o->content_type, content_type);
+}
+
+enum dstream_code dstream_options_set_retries(dstream_options *o, int retries)
+{
+    if (retries < 0)
+        return DSTREAM_ERR_ARGUMENT;
+    o->limits.retries = (unsigned)retries;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_backoff(dstream_options *o, int64_t first_ms, int64_t most_ms,
+                                              double growth)
+{
+    if (first_ms < 1 || most_ms < first_ms || !(growth >= 1) || growth > GROWTH_MAX)
+        return DSTREAM_ERR_ARGUMENT;
+    o->limits.backoff_base = first_ms;
+    o->limits.backoff_max = most_ms;
+    o->limits.backoff_growth = (unsigned)(growth * 1000 + 0.5);
+    return DSTREAM_OK;
+}
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 enum dstream_code dstream_options_set_epoch_auto(dstream_options *o, uint64_t highest)
@@ -211,10 +236,10 @@ enum dstream_code dstream_options_set_linger(dstream_options *o, int64_t ms)
 
 enum dstream_code dstream_options_set_batch(dstream_options *o, size_t bytes, size_t messages)
 {
-    if (bytes < 1 || bytes > BATCH_MAX)
+    if (bytes < 1 || bytes > BATCH_MAX || messages < 1)
         return DSTREAM_ERR_ARGUMENT;
     o->producer.max_batch_bytes = bytes;
-    o->producer.max_batch_items = messages > 0 ? messages : SIZE_MAX;
+    o->producer.max_batch_items = messages;
     return DSTREAM_OK;
 }
 

@@ -148,13 +148,15 @@ static void unsent(dstream_producer *p, uint64_t id, const char *detail)
     ds_producer_end(p->core, id, &r);
 }
 
-static void hook_failed(dstream_producer *p, enum dstream_code rc, const char *url)
+static void hook_failed(dstream_producer *p, enum dstream_code rc, bool refused, const char *url)
 {
     struct dstream_error e = {.code = rc};
     if (ds_gate_cancelled(&p->gate))
         return; /* that stops it */
     ds_error_set_url(&e, url);
     ds_error_set(&e, rc, "the callback for a request failed: %s", dstream_code_text(rc));
+    if (rc == DSTREAM_ERR_AUTH && refused)
+        e = *ds_producer_refusal(p->core);
     ds_producer_stop(p->core, &e, false);
 }
 
@@ -178,11 +180,12 @@ static void request(dstream_producer *p, uint64_t id, const struct ds_request *r
 {
     struct ds_request full = *req;
     dstream_request added = {.nheaders = 0};
+    bool refused = p->refused;
     enum dstream_code rc = ask_hook(p, &added, &full);
     if (rc == DSTREAM_OK) {
         start(p, id, &full);
     } else {
-        hook_failed(p, rc, full.url);
+        hook_failed(p, rc, refused, full.url);
         unsent(p, id, "it was given up");
     }
     ds_hook_end(&added);

@@ -187,12 +187,22 @@ static enum dstream_code ask_hook(dstream_reader *r, dstream_request *q, struct 
     return rc;
 }
 
+static void hook_failed(dstream_reader *r, enum dstream_code rc, bool refused)
+{
+    if (rc == DSTREAM_ERR_AUTH && refused)
+        r->error = *ds_reader_refusal(r->core);
+    else
+        ds_error_set(&r->error, rc, "the callback for a request failed: %s", dstream_code_text(rc));
+    end(r, rc);
+}
+
 static void request(dstream_reader *r, const struct ds_request *req)
 {
     static const struct ds_result no_memory = {
         .end = DS_END_NOMEM, .connected = false, .detail = "no memory for a request"};
     struct ds_request full = *req;
     dstream_request added = {.nheaders = 0};
+    bool refused = r->refused;
     r->dropped = false;
     enum dstream_code rc = ask_hook(r, &added, &full);
     if (ds_gate_cancelled(&r->gate))
@@ -201,11 +211,8 @@ static void request(dstream_reader *r, const struct ds_request *req)
         ds_hook_end(&added);
         if (rc == DSTREAM_OK)
             return;
-        if (!ds_gate_cancelled(&r->gate)) {
-            ds_error_set(&r->error, rc, "the callback for a request failed: %s",
-                         dstream_code_text(rc));
-            end(r, rc);
-        }
+        if (!ds_gate_cancelled(&r->gate))
+            hook_failed(r, rc, refused);
         return;
     }
     r->method = req->method == DS_HEAD ? "HEAD" : "GET";
@@ -504,6 +511,16 @@ const char *dstream_reader_offset(const dstream_reader *r)
 const char *dstream_reader_content_type(const dstream_reader *r)
 {
     return ds_reader_content_type(r->core);
+}
+
+int dstream_reader_last_status(const dstream_reader *r)
+{
+    return ds_reader_said_status(r->core);
+}
+
+const char *dstream_reader_last_offset(const dstream_reader *r)
+{
+    return ds_reader_said_next(r->core);
 }
 
 const dstream_error *dstream_reader_error(const dstream_reader *r)

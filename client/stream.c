@@ -33,7 +33,7 @@ struct dstream_call {
     char *type, *expires, *seq, *fork_from, *fork_offset;
     char ttl[24]; /* "": none */
     uint64_t fork_skip;
-    bool make_closed;
+    bool make_closed, bare;
     struct ds_buf body; /* behind a bracket, and with room for one more; empty: none */
 
     enum stage stage;
@@ -41,10 +41,10 @@ struct dstream_call {
     dstream_call *next;
     dstream_on_done on_done;
     void *ctx;
-    bool anew;                    /* it was sent under a second identity */
-    bool identity;                /* it is sent under one */
-    struct ds_call_result result; /* of the request itself */
-    struct dstream_error error;
+    bool anew;                         /* it was sent under a second identity */
+    bool identity;                     /* it is sent under one */
+    struct ds_call_result result;      /* of the request itself */
+    struct dstream_error error, cause; /* of ERR_OUTCOME_UNKNOWN; else code DSTREAM_OK */
 };
 
 struct dstream_stream {
@@ -145,7 +145,17 @@ enum dstream_code dstream_call_set_body(dstream_call *c, const void *data, size_
     memcpy(c->body.data + 1, data, len);
     c->body.data[len + 1] = ']';
     c->body.len = len + 2;
+    c->bare = false;
     return DSTREAM_OK;
+}
+
+enum dstream_code dstream_call_set_content(dstream_call *c, const void *data, size_t len)
+{
+    enum dstream_code rc = settable(c, KIND(CREATE));
+    if (rc == DSTREAM_OK)
+        rc = dstream_call_set_body(c, data, len);
+    c->bare |= rc == DSTREAM_OK;
+    return rc;
 }
 
 enum dstream_code dstream_call_set_closed(dstream_call *c, bool closed)
@@ -240,6 +250,9 @@ static void give_up(dstream_call *c, enum dstream_code code)
     if (main) {
         c->result = *ds_calling_result(s->calling);
         c->error = *ds_calling_error(s->calling);
+        c->cause = *ds_calling_cause(s->calling);
+        if (c->cause.code == DSTREAM_ERR_CANCELLED)
+            ds_error_set(&c->cause, code, "%s", dstream_code_text(code));
         if (appends(c))
             note_append(s, c);
     }
@@ -305,8 +318,9 @@ static enum dstream_code set_body(dstream_call *c, struct ds_call_config *config
     if (n == 0)
         return DSTREAM_OK;
     bool json = ds_type_is_json(type_of(c));
-    config->body = json ? c->body.data : c->body.data + 1;
-    config->body_len = json ? n : n - 2;
+    bool wrapped = json && !c->bare;
+    config->body = wrapped ? c->body.data : c->body.data + 1;
+    config->body_len = wrapped ? n : n - 2;
     if (json && !c->stream->options->producer.trusted &&
         !ds_json_valid(c->body.data + 1, n - 2, l->json_depth))
         return ds_error_set(&c->error, DSTREAM_ERR_INPUT, "the message is not one JSON value");
@@ -494,6 +508,8 @@ static void on_called(void *ctx, struct ds_calling *x)
     dstream_call *c = s->first;
     struct ds_call_result r = *ds_calling_result(x);
     struct dstream_error e = *ds_calling_error(x);
+    if (c->stage == STAGE_MAIN)
+        c->cause = *ds_calling_cause(x);
     s->auth_spent = e.code == DSTREAM_ERR_AUTH || (s->auth_spent && e.code != DSTREAM_OK);
     if (!came(c, &r, &e))
         finish(c);
@@ -623,6 +639,12 @@ enum dstream_code dstream_call_run(dstream_call *c, dstream_stream *s, int64_t t
 const dstream_error *dstream_call_error(const dstream_call *c)
 {
     return &c->error;
+}
+
+const dstream_error *dstream_call_cause(const dstream_call *c)
+{
+    bool unknown = c->error.code == DSTREAM_ERR_OUTCOME_UNKNOWN;
+    return unknown && c->cause.code != DSTREAM_OK ? &c->cause : &c->error;
 }
 
 const char *dstream_call_offset(const dstream_call *c)

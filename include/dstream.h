@@ -222,6 +222,21 @@ DSTREAM_API enum dstream_code dstream_options_set_live_at_once(dstream_options *
 enum dstream_gone { DSTREAM_GONE_FAIL = 0, DSTREAM_GONE_EARLIEST, DSTREAM_GONE_NOW };
 DSTREAM_API enum dstream_code dstream_options_set_on_gone(dstream_options *o,
                                                           enum dstream_gone what);
+/* The stream's content type, where the caller knows it from before. To go live at once takes no
+ * HEAD then. A stream of another one is another stream (ERR_STREAM_RESET). NULL (the default): not
+ * known. */
+DSTREAM_API enum dstream_code dstream_options_set_type(dstream_options *o,
+                                                       const char *content_type);
+/* How often what fails in a way that may pass (the network, 408, 425, 429, 5xx) is repeated: 0 or
+ * more. Default: 5. Readers that follow a stream, and have had an answer, go on for ever; so do
+ * producers up to their delivery time-out. All else ends after 20 s without progress in any case.
+ */
+DSTREAM_API enum dstream_code dstream_options_set_retries(dstream_options *o, int retries);
+/* The waits between these tries, milliseconds: the first (1 or more), the longest (not below the
+ * first), and by how much each is longer than the one before (1 to 1000). Half of each is drawn at
+ * random. What a server asks for (Retry-After) is kept to beside this. Default: 100, 30000, 2. */
+DSTREAM_API enum dstream_code dstream_options_set_backoff(dstream_options *o, int64_t first_ms,
+                                                          int64_t most_ms, double growth);
 /* A request header, "Name: value". May be called repeatedly. ERR_ARGUMENT for a line break, a
  * missing colon, or a name that the library sets itself. */
 DSTREAM_API enum dstream_code dstream_options_add_header(dstream_options *o, const char *header);
@@ -230,7 +245,9 @@ DSTREAM_API enum dstream_code dstream_options_add_header(dstream_options *o, con
  * what it has; what it returns other than DSTREAM_OK ends the reading with that code. `refused`
  * says that the server refused the last request (401 or 403): the callback is asked once more then,
  * for other credentials, and the request is repeated; another refusal ends the reading, and only a
- * success makes it ask again. Give no header both here and by dstream_options_add_header(). */
+ * success makes it ask again. Where there are no others it returns DSTREAM_ERR_AUTH, and the
+ * reading ends with what the server said. Give no header both here and by
+ * dstream_options_add_header(). */
 typedef struct dstream_request dstream_request;
 typedef enum dstream_code (*dstream_on_request)(void *ctx, dstream_request *q, bool refused);
 DSTREAM_API enum dstream_code
@@ -328,6 +345,13 @@ DSTREAM_API void dstream_reader_cancel(dstream_reader *r);
 DSTREAM_API const char *dstream_reader_offset(const dstream_reader *r);
 /* The stream's content type, "" until the first answer. Same life. */
 DSTREAM_API const char *dstream_reader_content_type(const dstream_reader *r);
+/* What the server said last, whether or not a batch came of it: the HTTP status of the last whole
+ * answer, 200, or 204 where nothing new came to a long-poll (200 for each control event of SSE; 0:
+ * there was none yet), and the offset that it named, "" before that. For who watches. To go on
+ * from is what a batch says, or dstream_reader_offset(): a server may name an offset before it
+ * sends the data up to there. Same life. */
+DSTREAM_API int dstream_reader_last_status(const dstream_reader *r);
+DSTREAM_API const char *dstream_reader_last_offset(const dstream_reader *r);
 /* The error it failed with; its code is DSTREAM_OK where it did not. */
 DSTREAM_API const dstream_error *dstream_reader_error(const dstream_reader *r);
 
@@ -364,8 +388,8 @@ DSTREAM_API enum dstream_code dstream_options_set_epoch(dstream_options *o, uint
 /* How long a message waits for others to share a request with it, milliseconds. Default: 5. */
 DSTREAM_API enum dstream_code dstream_options_set_linger(dstream_options *o, int64_t ms);
 /* The most that goes into one request: bytes of its body, brackets and commas of JSON included, and
- * messages (0: any number). At most 1 GiB. Default: 1 MiB, any number. A message that is larger is
- * refused. */
+ * messages (SIZE_MAX: any number). 1 each at the least, and 1 GiB at the most. Default: 1 MiB, any
+ * number. A message that is larger is refused. */
 DSTREAM_API enum dstream_code dstream_options_set_batch(dstream_options *o, size_t bytes,
                                                         size_t messages);
 /* How many requests are under way at once, from 1 to 64. Default: 5. */
@@ -616,6 +640,10 @@ DSTREAM_API enum dstream_code dstream_call_set_expires(dstream_call *c, const ch
 /* The message to append, or to close with; CREATE: what it begins with. On a JSON stream one JSON
  * value; else bytes. At most 64 MiB, and not empty. */
 DSTREAM_API enum dstream_code dstream_call_set_body(dstream_call *c, const void *data, size_t len);
+/* CREATE: what it begins with, as it stands: on a JSON stream an array, each of whose elements is
+ * a message (or one value of another kind); else bytes, as above. */
+DSTREAM_API enum dstream_code dstream_call_set_content(dstream_call *c, const void *data,
+                                                       size_t len);
 /* CREATE: it is closed from the beginning. */
 DSTREAM_API enum dstream_code dstream_call_set_closed(dstream_call *c, bool closed);
 /* CREATE: it begins as the stream at the path `from` of the same server, up to `offset` (NULL: all
@@ -653,6 +681,8 @@ DSTREAM_API enum dstream_code dstream_call_start(dstream_call *c, dstream_stream
  * and ERR_BAD_REQUEST, ERR_AUTH, ERR_REDIRECT, ERR_PROTOCOL, those of the network, and ERR_BUSY,
  * ERR_SERVER and ERR_TIMEOUT where retrying was in vain. */
 DSTREAM_API const dstream_error *dstream_call_error(const dstream_call *c);
+/* What lies behind an ERR_OUTCOME_UNKNOWN; else the same. */
+DSTREAM_API const dstream_error *dstream_call_cause(const dstream_call *c);
 /* The offset behind what was written; the tail (HEAD); where a closed stream ends. "": not said. */
 DSTREAM_API const char *dstream_call_offset(const dstream_call *c);
 /* The stream's content type, "": not said. */

@@ -42,7 +42,8 @@ struct ds_call {
     bool html;   /* the answer is a page */
     bool fenced; /* or names an epoch */
     struct ds_call_result result;
-    struct dstream_error error;
+    struct dstream_error refusal; /* of the credentials; code DSTREAM_OK: there was none */
+    struct dstream_error error, cause;
 };
 
 static const enum ds_method methods[] = {
@@ -198,6 +199,7 @@ static void succeed(struct ds_call *c)
 {
     c->error.code = DSTREAM_OK;
     c->error.message[0] = '\0';
+    c->cause = c->error;
     c->state = ST_DONE;
 }
 
@@ -209,7 +211,7 @@ static void end(struct ds_call *c)
     c->state = ST_DONE;
     if (c->failures > 1)
         ds_error_set(&c->error, was.code, "%.380s, after %u tries", was.message, c->failures);
-    was = c->error;
+    was = c->cause = c->error;
     if (!c->result.ambiguous || c->kind == DS_CALL_STAT)
         return;
     if (c->kind == DS_CALL_APPEND)
@@ -355,6 +357,8 @@ static void answered(struct ds_call *c)
         succeed(c);
     } else if (wants_credentials(c)) {
         c->auth_hook = false;
+        refused(c, code);
+        c->refusal = c->error;
         c->state = ST_AUTH;
     } else if (code == DSTREAM_ERR_CONFLICT) {
         conflict(c);
@@ -425,7 +429,10 @@ void ds_call_refuse(struct ds_call *c, enum dstream_code code, const char *why)
 {
     if (c->state != ST_UNDER_WAY)
         return;
-    ds_error_set(&c->error, code, "%s: %s", why, dstream_code_text(code));
+    if (code == DSTREAM_ERR_AUTH && c->refusal.code == code)
+        c->error = c->refusal; /* there are no other credentials */
+    else
+        ds_error_set(&c->error, code, "%s: %s", why, dstream_code_text(code));
     end(c);
 }
 
@@ -540,6 +547,11 @@ struct ds_call_step ds_call_step(struct ds_call *c, int64_t now, uint64_t random
 const struct ds_call_result *ds_call_result(const struct ds_call *c)
 {
     return &c->result;
+}
+
+const struct dstream_error *ds_call_cause(const struct ds_call *c)
+{
+    return &c->cause;
 }
 
 const struct dstream_error *ds_call_error(const struct ds_call *c)

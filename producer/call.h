@@ -107,7 +107,7 @@ void ds_call_head(struct ds_call *c, const struct ds_head *head, int64_t now);
 void ds_call_body(struct ds_call *c, const char *p, size_t n);
 void ds_call_end(struct ds_call *c, const struct ds_result *result);
 /* The request that was stepped to is not sent: the call ends with that, unless an earlier try of it
- * leaves an append in doubt. */
+ * leaves an append in doubt. ERR_AUTH behind an AUTH: with what the server said. */
 void ds_call_refuse(struct ds_call *c, enum dstream_code code, const char *why);
 /* The request was cancelled after ABORT. */
 void ds_call_aborted(struct ds_call *c);
@@ -118,6 +118,8 @@ void ds_call_aborted(struct ds_call *c);
 void ds_call_cancel(struct ds_call *c);
 
 const struct ds_call_result *ds_call_result(const struct ds_call *c);
+/* Once it is done: what lies behind an ERR_OUTCOME_UNKNOWN; else the same as the error. */
+const struct dstream_error *ds_call_cause(const struct ds_call *c);
 /* How it ended, or why it is tried again. */
 const struct dstream_error *ds_call_error(const struct ds_call *c);
 

@@ -507,6 +507,11 @@ void ds_producer_auth(struct ds_producer *p, bool renewed)
     ds_producer_plan_stop(p, DS_PRODUCER_FAILED, &p->auth_error);
 }
 
+const struct dstream_error *ds_producer_refusal(const struct ds_producer *p)
+{
+    return &p->auth_error;
+}
+
 /* --- the HEAD for a close --------------------------------------------------------------------- */
 
 enum confirm {

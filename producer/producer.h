@@ -224,6 +224,8 @@ void ds_producer_durable(struct ds_producer *p, uint64_t number);
 void ds_producer_told(struct ds_producer *p);
 /* There are other credentials now, or (false) there are none. */
 void ds_producer_auth(struct ds_producer *p, bool renewed);
+/* What the server said when it was last due. */
+const struct dstream_error *ds_producer_refusal(const struct ds_producer *p);
 
 /* --- verbs ------------------------------------------------------------------------------------ */
 

@@ -63,6 +63,13 @@ void ds_reader_bad_answer(struct ds_reader *r, const char *fmt, ...)
     va_end(ap);
 }
 
+void ds_reader_note_said(struct ds_reader *r, const char *next)
+{
+    r->seen = r->any_complete = true;
+    r->said_status = r->a.status;
+    strcpy(r->said_next, next);
+}
+
 void ds_reader_good_answer(struct ds_reader *r)
 {
     r->bad_answers = 0;
@@ -427,10 +434,12 @@ static void take_answer(struct ds_reader *r, const struct ds_result *result)
         return;
     r->seen = r->any_complete = true;
     a->outcome = DS_OUT_DONE;
-    if (a->kind == DS_ASK_VERIFY)
+    if (a->kind == DS_ASK_VERIFY) {
         ds_verify_complete(r);
-    else if (ds_reader_method(a->kind) == DS_GET)
+    } else if (ds_reader_method(a->kind) == DS_GET) {
+        ds_reader_note_said(r, a->next);
         ds_reader_take_body(r);
+    }
     if (a->outcome == DS_OUT_DONE)
         ds_reader_good_answer(r);
 }

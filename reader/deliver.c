@@ -244,7 +244,7 @@ bool ds_reader_take_control(struct ds_reader *r)
     const struct ds_control *c = &r->events.control;
     const struct ds_items *it = &r->events.staged;
     bool data = ds_reader_units(r, it) > 0;
-    r->seen = r->any_complete = true;
+    ds_reader_note_said(r, c->next);
     if (c->cursor[0])
         strcpy(r->cursor, c->cursor);
     if (data && compare(r, c->next) < 0)

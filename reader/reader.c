@@ -126,6 +126,21 @@ const struct dstream_error *ds_reader_error(const struct ds_reader *r)
     return &r->error;
 }
 
+const struct dstream_error *ds_reader_refusal(const struct ds_reader *r)
+{
+    return &r->failure.error;
+}
+
+int ds_reader_said_status(const struct ds_reader *r)
+{
+    return r->said_status;
+}
+
+const char *ds_reader_said_next(const struct ds_reader *r)
+{
+    return r->said_next;
+}
+
 static bool by_sse(const struct ds_reader *r)
 {
     return r->live == DSTREAM_LIVE_SSE || (r->live == DSTREAM_LIVE_AUTO && !r->text && !r->sse_off);

@@ -132,6 +132,8 @@ void ds_reader_end(struct ds_reader *r, const struct ds_result *result, int64_t 
 /* Whether there are new credentials for the request that was refused. Asked once until something
  * succeeds. */
 void ds_reader_auth(struct ds_reader *r, bool renewed);
+/* What the server said to the credentials of the last request, until the next one is answered. */
+const struct dstream_error *ds_reader_refusal(const struct ds_reader *r);
 /* The batch was taken: the position moves behind it. */
 void ds_reader_ack(struct ds_reader *r, int64_t now);
 /* What a checkpoint would now say was delivered last, for `recheck`. Copied. */
@@ -153,5 +155,9 @@ uint64_t ds_reader_skip(const struct ds_reader *r);
 const char *ds_reader_content_type(const struct ds_reader *r);
 enum ds_phase ds_reader_phase(const struct ds_reader *r);
 const struct dstream_error *ds_reader_error(const struct ds_reader *r);
+/* The last answer to a GET (of an event stream: the last control event), whatever came of it: its
+ * status, 0 before there was any, and the offset that it named. */
+int ds_reader_said_status(const struct ds_reader *r);
+const char *ds_reader_said_next(const struct ds_reader *r);
 
 #endif

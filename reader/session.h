@@ -112,6 +112,8 @@ struct ds_reader {
     bool seen;         /* the stream is known to exist, or to have existed */
     bool any_complete; /* an answer was complete */
     bool told_up_to_date;
+    int said_status; /* of the last whole answer; 0: none yet */
+    char said_next[DS_TOKEN_MAX + 1];
     bool closed_seen; /* a live answer said so, but not that all before it was read */
     bool catching;    /* plain GETs, until one reaches the tail */
     bool sse_off;     /* fallen back to long-poll */
@@ -187,6 +189,8 @@ void ds_reader_suspect(struct ds_reader *r, enum dstream_code code, const char *
 /* Neither data nor nothing new: an error, a redirect, or what makes no sense here. */
 void ds_reader_judge_status(struct ds_reader *r);
 bool ds_reader_has_data(const struct ds_attempt *a); /* by its status */
+/* An answer is whole, and names `next`. */
+void ds_reader_note_said(struct ds_reader *r, const char *next);
 /* The answer was as it should be. */
 void ds_reader_good_answer(struct ds_reader *r);
 /* An answer that a server should not give, tried again a few times. */

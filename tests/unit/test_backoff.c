@@ -29,7 +29,7 @@ Test(backoff, doubles_up_to_a_maximum)
 
 Test(backoff, half_is_waited_and_the_other_half_is_drawn)
 {
-    struct ds_limits l = {.backoff_base = 100, .backoff_max = 30000};
+    struct ds_limits l = {.backoff_base = 100, .backoff_max = 30000, .backoff_growth = 2000};
     static const struct {
         unsigned n;
         int64_t low, high;
@@ -51,9 +51,34 @@ Test(backoff, any_limits_give_a_wait_between_nothing_and_the_most)
     static const int64_t value[] = {INT64_MIN, -1, 0, 1, 2, 3, INT64_MAX / 2, INT64_MAX};
     size_t n = sizeof value / sizeof *value;
     for (size_t i = 0; i < n * n; i++) {
-        struct ds_limits l = {.backoff_base = value[i / n], .backoff_max = value[i % n]};
+        struct ds_limits l = {
+            .backoff_base = value[i / n], .backoff_max = value[i % n], .backoff_growth = 2000};
         int64_t most = l.backoff_max > 0 ? l.backoff_max : 0;
         int64_t wait = ds_backoff(&l, 70, UINT64_MAX - 1);
         cr_expect(wait >= 0 && wait <= most, "row %zu", i);
+    }
+}
+
+Test(backoff, grows_as_it_is_told)
+{
+    static const struct {
+        unsigned growth, n;
+        int64_t base, max, most;
+    } row[] = {
+        {1000, 0, 100, 5000, 100},      {1000, UINT32_MAX, 100, 5000, 100},
+        {1500, 1, 100, 5000, 150},      {1500, 2, 100, 5000, 225},
+        {1500, 3, 100, 5000, 338},      {1500, UINT32_MAX, 100, 5000, 5000},
+        {1001, 1, 1, 5000, 2},          {1001, UINT32_MAX, 1, 5000, 5000},
+        {10000, 1, 100, 5000, 1000},    {10000, 2, 100, 5000, 5000},
+        {UINT32_MAX, 9, 1, 5000, 5000}, {UINT32_MAX, 9, 1, INT64_MAX, INT64_MAX},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct ds_limits l = {.backoff_base = row[i].base,
+                              .backoff_max = row[i].max,
+                              .backoff_growth = row[i].growth};
+        int64_t half = row[i].most / 2;
+        cr_expect_eq(ds_backoff(&l, row[i].n, 0), half, "row %zu", i);
+        cr_expect_eq(ds_backoff(&l, row[i].n, (uint64_t)(row[i].most - half)), row[i].most,
+                     "row %zu", i);
     }
 }

@@ -3,6 +3,8 @@
 #include "config.h"
 
 #include <criterion/criterion.h>
+#include <limits.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,9 +20,10 @@
 /* --- a server --------------------------------------------------------------------------------- */
 
 /* A text stream of 3 bytes, "abc", that stays open: one byte an answer, then long-polls are held
- * until the peer goes. */
+ * until the peer goes, or answered at once by 204. */
 struct server {
     struct listener *l;
+    _Atomic bool empty_polls;
     _Atomic unsigned requests, polls, open;
     char url[128];
 };
@@ -47,7 +50,12 @@ static void serve(void *ctx, int fd)
                           : 0;
         s->requests++;
         if (strstr(head, "live=")) {
+            static const char nothing[] = "HTTP/1.1 204 No\r\nStream-Next-Offset: 003\r\n\r\n";
             s->polls++;
+            if (s->empty_polls) {
+                listener_send(fd, nothing, sizeof nothing - 1);
+                continue;
+            }
             listener_linger(fd);
             break;
         }
@@ -275,6 +283,13 @@ static enum dstream_code on_request(void *ctx, dstream_request *q, bool refused)
     return dstream_request_add_header(q, header);
 }
 
+/* The refusal is told as the server made it. */
+static void told_refused(const dstream_error *e)
+{
+    cr_assert_eq(dstream_error_status(e), 401);
+    cr_assert(strstr(dstream_error_message(e), "401"), "%s", dstream_error_message(e));
+}
+
 static struct seen read_guarded(struct wallet *w, unsigned token, struct guarded *g)
 {
     struct seen seen = {.batches = 0};
@@ -290,6 +305,8 @@ static struct seen read_guarded(struct wallet *w, unsigned token, struct guarded
     dstream_reader_start(r, on_batch, on_end, &seen);
     turn_until(loop, seen.ends > 0);
     cr_assert_eq(seen.code, dstream_error_code(dstream_reader_error(r)));
+    if (seen.code == DSTREAM_ERR_AUTH)
+        told_refused(dstream_reader_error(r));
     dstream_reader_free(r);
     dstream_loop_free(loop);
     listener_stop(g->l);
@@ -527,6 +544,17 @@ Test(client, freed_right_after_it_was_cancelled)
     server_end(s);
 }
 
+static _Atomic unsigned resets;
+
+/* Breaks off each request. */
+static void reset(void *ctx, int fd)
+{
+    char head[4096];
+    (void)ctx;
+    if (listener_head(fd, head, sizeof head))
+        resets++;
+}
+
 /* --- the blocking way ------------------------------------------------------------------------- */
 
 Test(client, blocks_for_the_next_batch)
@@ -553,6 +581,50 @@ Test(client, blocks_for_the_next_batch)
     server_end(s);
 }
 
+Test(client, knows_what_the_server_said_last)
+{
+    struct server *s = server_new();
+    dstream_options *o = dstream_options_new();
+    const dstream_batch *b;
+    dstream_reader *r;
+    s->empty_polls = true;
+    dstream_options_set_live(o, DSTREAM_LIVE_LONG_POLL);
+    cr_assert_eq(dstream_reader_open(&r, NULL, s->url, o), DSTREAM_OK);
+    dstream_options_free(o);
+    cr_assert_eq(dstream_reader_last_status(r), 0);
+    cr_assert_str_eq(dstream_reader_last_offset(r), "");
+    cr_assert_eq(dstream_reader_next(r, LIMIT_MS, &b), DSTREAM_NEXT_BATCH);
+    cr_assert_eq(dstream_reader_last_status(r), 200);
+    cr_assert_str_eq(dstream_reader_last_offset(r), "001");
+    while (dstream_reader_last_status(r) != 204)
+        cr_assert_neq(dstream_reader_next(r, 10, &b), DSTREAM_NEXT_ERROR);
+    cr_assert_str_eq(dstream_reader_last_offset(r), "003");
+    dstream_reader_free(r);
+    server_end(s);
+}
+
+Test(client, goes_live_at_once_where_the_type_is_known)
+{
+    static const char *const types[] = {"text/plain", NULL};
+    for (size_t i = 0; i < 2; i++) {
+        struct server *s = server_new();
+        dstream_options *o = dstream_options_new();
+        const dstream_batch *b;
+        dstream_reader *r;
+        dstream_options_set_live(o, DSTREAM_LIVE_LONG_POLL);
+        dstream_options_set_live_at_once(o, true);
+        cr_assert_eq(dstream_options_set_type(o, types[i]), DSTREAM_OK);
+        cr_assert_eq(dstream_reader_open(&r, NULL, s->url, o), DSTREAM_OK);
+        dstream_options_free(o);
+        while (s->polls == 0)
+            cr_assert_eq(dstream_reader_next(r, 10, &b), DSTREAM_NEXT_TIMEOUT);
+        cr_assert_eq(s->requests, types[i] ? 1 : 2);
+        cr_assert_str_eq(dstream_reader_content_type(r), "text/plain");
+        dstream_reader_free(r);
+        server_end(s);
+    }
+}
+
 Test(client, blocks_to_the_end)
 {
     struct server *s = server_new();
@@ -567,6 +639,49 @@ Test(client, blocks_to_the_end)
     cr_assert_eq(dstream_error_code(dstream_reader_error(r)), DSTREAM_OK);
     dstream_reader_free(r);
     server_end(s);
+}
+
+Test(client, retries_as_often_as_it_is_told)
+{
+    dstream_options *o = dstream_options_new();
+    struct listener *l = listener_start(reset, NULL);
+    for (int n = 0; n < 4; n += 3) {
+        unsigned before = resets;
+        const dstream_batch *b;
+        dstream_reader *r;
+        char url[128];
+        snprintf(url, sizeof url, "%s/s", listener_url(l));
+        cr_assert_eq(dstream_options_set_retries(o, n), DSTREAM_OK);
+        cr_assert_eq(dstream_options_set_backoff(o, 1, 2, 1.5), DSTREAM_OK);
+        cr_assert_eq(dstream_reader_open(&r, NULL, url, o), DSTREAM_OK);
+        cr_assert_eq(dstream_reader_next(r, LIMIT_MS, &b), DSTREAM_NEXT_ERROR);
+        cr_assert_eq(resets - before, (unsigned)n + 1);
+        dstream_reader_free(r);
+    }
+    listener_stop(l);
+    dstream_options_free(o);
+}
+
+Test(client, retries_that_cannot_be)
+{
+    dstream_options *o = dstream_options_new();
+    cr_assert_eq(dstream_options_set_retries(o, -1), DSTREAM_ERR_ARGUMENT);
+    cr_assert_eq(dstream_options_set_retries(o, INT_MAX), DSTREAM_OK);
+    static const struct {
+        int64_t first, most;
+        double growth;
+        enum dstream_code want;
+    } row[] = {
+        {0, 1, 2, DSTREAM_ERR_ARGUMENT},    {-1, 1, 2, DSTREAM_ERR_ARGUMENT},
+        {2, 1, 2, DSTREAM_ERR_ARGUMENT},    {1, 1, 0.999, DSTREAM_ERR_ARGUMENT},
+        {1, 1, -2, DSTREAM_ERR_ARGUMENT},   {1, 1, NAN, DSTREAM_ERR_ARGUMENT},
+        {1, 1, 1001, DSTREAM_ERR_ARGUMENT}, {1, 1, 1, DSTREAM_OK},
+        {1, INT64_MAX, 1000, DSTREAM_OK},   {100, 5000, 1.5, DSTREAM_OK},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        cr_expect_eq(dstream_options_set_backoff(o, row[i].first, row[i].most, row[i].growth),
+                     row[i].want, "row %zu", i);
+    dstream_options_free(o);
 }
 
 Test(client, what_cannot_be_opened)

@@ -147,17 +147,17 @@ static const struct {
     const char *name;
     size_t at;
 } limits[] = {
-    ROW(TIME, connect),          ROW(TIME, header),           ROW(TIME, header_sse),
-    ROW(TIME, header_long_poll), ROW(TIME, silence),          ROW(TIME, silence_sse),
-    ROW(TIME, first_byte_sse),   ROW(TIME, backoff_base),     ROW(TIME, backoff_max),
-    ROW(TIME, retry_after_max),  ROW(TIME, retry_time),       ROW(TIME, healthy_sse),
-    ROW(TIME, short_base),       ROW(TIME, short_max),        ROW(TIME, idle_within),
-    ROW(TIME, hold_shared),      ROW(TIME, replica_lag),      ROW(TIME, probe_base),
-    ROW(TIME, probe_max),        ROW(SIZE, max_part),         ROW(TIME, idle_max),
-    ROW(NUMBER, retries),        ROW(NUMBER, short_count),    ROW(NUMBER, idle_count),
-    ROW(NUMBER, moves_free),     ROW(NUMBER, protocol_tries), ROW(NUMBER, redirects),
-    ROW(NUMBER, json_depth),     ROW(SIZE, max_event),        ROW(SIZE, max_body),
-    ROW(SIZE, max_head),         ROW(SIZE, max_witness),
+    ROW(TIME, connect),          ROW(TIME, header),       ROW(TIME, header_sse),
+    ROW(TIME, header_long_poll), ROW(TIME, silence),      ROW(TIME, silence_sse),
+    ROW(TIME, first_byte_sse),   ROW(TIME, backoff_base), ROW(TIME, backoff_max),
+    ROW(TIME, retry_after_max),  ROW(TIME, retry_time),   ROW(TIME, healthy_sse),
+    ROW(TIME, short_base),       ROW(TIME, short_max),    ROW(TIME, idle_within),
+    ROW(TIME, hold_shared),      ROW(TIME, replica_lag),  ROW(TIME, probe_base),
+    ROW(TIME, probe_max),        ROW(SIZE, max_part),     ROW(TIME, idle_max),
+    ROW(NUMBER, backoff_growth), ROW(NUMBER, retries),    ROW(NUMBER, short_count),
+    ROW(NUMBER, idle_count),     ROW(NUMBER, moves_free), ROW(NUMBER, protocol_tries),
+    ROW(NUMBER, redirects),      ROW(NUMBER, json_depth), ROW(SIZE, max_event),
+    ROW(SIZE, max_body),         ROW(SIZE, max_head),     ROW(SIZE, max_witness),
 };
 
 static void in_words(char *out, size_t size, enum kind kind, const void *field)

@@ -466,7 +466,7 @@ Test(producer_client, says_when_there_is_room)
     t->ctx = &open;
     dstream_options *o = quick();
     dstream_options_set_buffer(o, 10000);
-    dstream_options_set_batch(o, 1000, 0);
+    dstream_options_set_batch(o, 1000, SIZE_MAX);
     dstream_loop *loop = dstream_loop_new();
     dstream_producer *p = open_on(loop, t, o);
     char text[500];
@@ -578,6 +578,7 @@ static enum dstream_code write_guarded(struct wallet *w, struct seen *s)
     append(p, "a");
     append(p, "b");
     enum dstream_code rc = dstream_producer_detach(p, LIMIT_MS);
+    cr_assert_eq(dstream_error_status(dstream_producer_error(p)), rc == DSTREAM_OK ? 0 : 401);
     cr_assert_str_eq(taker_data(t), rc == DSTREAM_OK ? "ab" : "");
     cr_assert_eq(dstream_producer_free(p), 0);
     taker_free(t);
@@ -785,7 +786,9 @@ Test(producer_client, what_cannot_be_opened)
                  DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_options_set_in_flight(o, 0), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_options_set_in_flight(o, 65), DSTREAM_ERR_ARGUMENT);
-    cr_assert_eq(dstream_options_set_batch(o, 0, 0), DSTREAM_ERR_ARGUMENT);
+    cr_assert_eq(dstream_options_set_batch(o, 0, 1), DSTREAM_ERR_ARGUMENT);
+    cr_assert_eq(dstream_options_set_batch(o, 1, 0), DSTREAM_ERR_ARGUMENT);
+    cr_assert_eq(dstream_options_set_batch(o, 1, 1), DSTREAM_OK);
     cr_assert_eq(dstream_options_set_linger(o, -1), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_options_set_epoch_auto(o, ((uint64_t)1 << 53) - 1), DSTREAM_OK);
     cr_assert_eq(dstream_producer_open(&p, NULL, "http://h/s", TEXT, "p", o), DSTREAM_ERR_LIMIT);

@@ -112,6 +112,29 @@ Test(stream_client, creates_with_all_that_can_be_said)
     taker_free(t);
 }
 
+Test(stream_client, creates_with_what_is_given_as_it_stands)
+{
+    static const char *const contents[] = {"[{\"a\":1},2]", "[]", "3"};
+    for (size_t i = 0; i < 3; i++) {
+        struct taker *t = taker_new(NULL);
+        dstream_stream *s = open_on(NULL, t, quick());
+        dstream_call *c = call(DSTREAM_CALL_CREATE, JSON, "replaced");
+        cr_assert_eq(dstream_call_set_content(c, contents[i], strlen(contents[i])), DSTREAM_OK);
+        run(s, c, DSTREAM_OK);
+        cr_assert_str_eq(taker_data(t), contents[i]);
+        dstream_call_free(c);
+        c = call(DSTREAM_CALL_CREATE, JSON, NULL);
+        dstream_call_set_content(c, "[1", 2);
+        run(s, c, DSTREAM_ERR_INPUT);
+        dstream_call_free(c);
+        c = call(DSTREAM_CALL_APPEND, JSON, NULL);
+        cr_assert_eq(dstream_call_set_content(c, "1", 1), DSTREAM_ERR_ARGUMENT);
+        dstream_call_free(c);
+        dstream_stream_free(s);
+        taker_free(t);
+    }
+}
+
 Test(stream_client, appends_in_order_under_one_identity)
 {
     struct taker *t = taker_new(JSON);
@@ -331,6 +354,34 @@ Test(stream_client, appends_are_repeated_where_that_is_safe)
     APPENDS("M.", true, true, "b", DSTREAM_ERR_REDIRECT, ok);
 }
 
+/* What lies behind an append that may be stored, in one that ends with the letter. */
+static void lies_behind(const char *what, enum dstream_code cause, int status)
+{
+    struct taker *t = taker_new(TEXT);
+    struct turns turns = {.what = what};
+    dstream_options *o = quick();
+    dstream_stream *s = open_on(NULL, t, o);
+    t->plan = in_turn;
+    t->ctx = &turns;
+    dstream_call *c = call(DSTREAM_CALL_APPEND, TEXT, "a");
+    enum dstream_code rc = dstream_call_run(c, s, LIMIT_MS);
+    const dstream_error *e = dstream_call_cause(c);
+    cr_expect_eq(dstream_error_code(e), cause, "%s: %s", what, dstream_error_message(e));
+    cr_expect_eq(dstream_error_status(e), status, "%s", what);
+    cr_expect(rc == DSTREAM_ERR_OUTCOME_UNKNOWN || rc == cause, "%s", what);
+    dstream_call_free(c);
+    dstream_stream_free(s);
+    taker_free(t);
+}
+
+Test(stream_client, says_what_lies_behind_an_unknown_outcome)
+{
+    lies_behind("555555", DSTREAM_ERR_SERVER, 500);
+    lies_behind("l", DSTREAM_ERR_NETWORK, 0);
+    lies_behind("54", DSTREAM_ERR_BAD_REQUEST, 400);
+    lies_behind("4", DSTREAM_ERR_BAD_REQUEST, 400);
+}
+
 Test(stream_client, a_server_that_forgets_is_not_noticed)
 {
     struct taker *t = taker_new(TEXT);
@@ -429,6 +480,7 @@ Test(stream_client, is_given_up_after_its_time)
         cr_assert_eq(dstream_call_run(c, s, 100), row[i].want, "%zu: %s", i,
                      dstream_error_message(dstream_call_error(c)));
         cr_assert(dstream_call_ambiguous(c));
+        cr_assert_eq(dstream_error_code(dstream_call_cause(c)), DSTREAM_ERR_TIMEOUT);
         dstream_call_free(c);
     }
     t->plan = NULL;
@@ -519,7 +571,7 @@ static enum dstream_code on_request(void *ctx, dstream_request *q, bool refused)
     w->refused += refused;
     w->token += refused;
     if (w->token > 100)
-        return DSTREAM_ERR_IO;
+        return refused ? DSTREAM_ERR_AUTH : DSTREAM_ERR_IO;
     snprintf(header, sizeof header, "Authorization: token-%u", w->token);
     return dstream_request_add_header(q, header);
 }
@@ -558,6 +610,12 @@ Test(stream_client, credentials_are_made_for_each_request)
     cr_assert_eq(w.refused, 3);
     w.token = 101;
     append(s, "f", DSTREAM_ERR_IO);
+    w.token = 100;
+    dstream_call *c = call(DSTREAM_CALL_APPEND, NULL, "g");
+    run(s, c, DSTREAM_ERR_AUTH); /* there are no others: it ends with what the server said */
+    cr_assert_eq(dstream_error_status(dstream_call_error(c)), 401);
+    cr_assert(strstr(dstream_error_message(dstream_call_error(c)), "401"));
+    dstream_call_free(c);
     cr_assert_str_eq(taker_data(t), "ade");
     dstream_stream_free(s);
     taker_free(t);
