@@ -100,10 +100,9 @@ static void note_progress(struct ds_producer *p, int64_t now)
 static void settle_acked(struct ds_producer *p)
 {
     struct ds_batch *b = p->queue;
-    if (b->offset) {
-        ds_free(p->offset);
-        p->offset = copy(b->offset);
-    }
+    /* Where its end is not known, that of an earlier one would pass for it. */
+    ds_free(p->offset);
+    p->offset = copy(b->offset);
     settle(p, DS_FATE_ACKED);
     if (!b->close)
         return;

@@ -136,6 +136,32 @@ Test(producer_client, writes_and_detaches)
     taker_free(t);
 }
 
+static enum take lose_the_second(void *ctx, struct asked *a)
+{
+    (void)ctx;
+    return a->k == 1 ? LOSE : TAKE;
+}
+
+/* Whoever has it already does not say where it ends; and where the one before it ends is another
+ * matter. */
+Test(producer_client, an_offset_that_is_not_known_is_not_that_of_an_earlier_batch)
+{
+    struct taker *t = taker_new(TEXT);
+    t->plan = lose_the_second;
+    dstream_producer *p = open_on(NULL, t, quick());
+    append(p, "one");
+    cr_assert_eq(dstream_producer_flush(p, LIMIT_MS, NULL), DSTREAM_OK);
+    cr_assert_str_eq(dstream_producer_offset(p), "00000003");
+    append(p, "two");
+    cr_assert_eq(dstream_producer_flush(p, LIMIT_MS, NULL), DSTREAM_OK);
+    cr_assert_str_eq(dstream_producer_offset(p), "");
+    append(p, "three");
+    cr_assert_eq(dstream_producer_detach(p, LIMIT_MS), DSTREAM_OK);
+    cr_assert_str_eq(dstream_producer_offset(p), "00000011");
+    dstream_producer_free(p);
+    taker_free(t);
+}
+
 Test(producer_client, an_id_is_drawn_where_none_is_given)
 {
     struct taker *t = taker_new(TEXT);
