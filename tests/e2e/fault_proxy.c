@@ -39,7 +39,7 @@ struct fault_proxy {
     struct fault_plan plan;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t moved; /* a request has passed, or nothing is held any more */
-    bool stopping;
+    bool stopping, frozen;
     struct fault_counts counts;
     uint64_t passed; /* planned requests that the server has answered */
     unsigned held;   /* requests that may still go to the server */
@@ -520,6 +520,8 @@ static bool next(struct relay *r)
     if (!planned(r->p, r->client.p))
         return pass_on(r, n);
     pthread_mutex_lock(&r->p->lock);
+    while (r->p->frozen && !r->p->stopping)
+        pthread_cond_wait(&r->p->moved, &r->p->lock);
     struct fate fate = decide(r->p, r->client.p);
     pthread_mutex_unlock(&r->p->lock);
     bool open = befall(r, n, &fate);
@@ -583,6 +585,25 @@ void fault_proxy_settle(struct fault_proxy *p)
     while (p->held > 0)
         pthread_cond_wait(&p->moved, &p->lock);
     pthread_mutex_unlock(&p->lock);
+}
+
+static void set_frozen(struct fault_proxy *p, bool frozen)
+{
+    pthread_mutex_lock(&p->lock);
+    p->frozen = frozen;
+    pthread_cond_broadcast(&p->moved);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void fault_proxy_freeze(struct fault_proxy *p)
+{
+    set_frozen(p, true);
+    fault_proxy_settle(p);
+}
+
+void fault_proxy_thaw(struct fault_proxy *p)
+{
+    set_frozen(p, false);
 }
 
 char *fault_proxy_story(struct fault_proxy *p)

@@ -58,6 +58,10 @@ struct fault_counts {
 struct fault_counts fault_proxy_counts(struct fault_proxy *p);
 /* Waits until nothing is held back any more: what may still reach the server has reached it. */
 void fault_proxy_settle(struct fault_proxy *p);
+/* The same, and lets no planned request pass from then on until it is thawed: meanwhile the test
+ * has the server to itself. */
+void fault_proxy_freeze(struct fault_proxy *p);
+void fault_proxy_thaw(struct fault_proxy *p);
 /* A line for each planned request, in the order they came: which it was, what befell it, and the
  * status that the server gave. The caller's to free. */
 char *fault_proxy_story(struct fault_proxy *p);
