@@ -93,7 +93,7 @@ static bool take_token(struct ds_reader *r, const char *field, const char *value
                        DS_TOKEN_MAX);
         return false;
     }
-    if (rc != DSTREAM_OK || ds_token_is_sentinel(value)) {
+    if (rc != DSTREAM_OK) {
         ds_reader_bad_answer(r, "the answer's %s is not a token: '%.64s'", field, value);
         return false;
     }
@@ -108,6 +108,11 @@ static bool take_position(struct ds_reader *r, const struct ds_head *h)
     const char *cursor = ds_head_get(h, "stream-cursor");
     if (!next) {
         ds_reader_bad_answer(r, "the answer has no Stream-Next-Offset, so this may be no stream");
+        return false;
+    }
+    if (ds_token_is_sentinel(next)) {
+        ds_reader_bad_answer(r, "the answer's Stream-Next-Offset is '%s', which is no position",
+                             next);
         return false;
     }
     if (!take_token(r, "Stream-Next-Offset", next, a->next))

@@ -241,6 +241,9 @@ static const struct control_case controls[] = {
     {"{\"streamNextOffset\":\"1\",\"streamCursor\":\"7\",\"upToDate\":true,\"streamClosed\":false}",
      "1,7,U", 0, NULL},
     {"{\"streamNextOffset\":\"1\",\"upToDate\":false,\"streamClosed\":true}", "1,,UC", 0, NULL},
+    /* a cursor has no names of its own */
+    {"{\"streamNextOffset\":\"1\",\"streamCursor\":\"-1\"}", "1,-1,", 0, NULL},
+    {"{\"streamNextOffset\":\"1\",\"streamCursor\":\"now\"}", "1,now,", 0, NULL},
     {"{\"streamNextOffset\":\"1\",\"streamCursor\":null,\"upToDate\":null,\"streamClosed\":null}",
      "1,,", 0, NULL},
     {"{\"streamNextOffset\":\"1\",\"streamCursor\":\"\"}", "1,,", 0, NULL},

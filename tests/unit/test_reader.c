@@ -257,6 +257,17 @@ SCENARIO(reader_poll, goes_on_with_cursor_and_position, live_poll)
     got(p, "xy");
 }
 
+/* Only offsets have names of their own. */
+SCENARIO(reader_poll, a_cursor_may_be_any_token, live_poll)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, TEXT NEXT("a") UTD CUR("-1"), "x");
+    asks(p, "cursor=-1&live=long-poll&offset=a");
+    p->now += 30000;
+    answers(p, 204, NEXT("a") UTD CUR("now"), "");
+    asks(p, "cursor=now&live=long-poll&offset=a");
+}
+
 /* A server may name the new tail first and send its data after. */
 SCENARIO(reader_poll, an_answer_without_data_never_moves, live_poll)
 {
