@@ -364,6 +364,7 @@ void ds_reader_drop(struct ds_reader *r)
 {
     if (!r->a.in_flight && r->a.outcome != DS_OUT_REDIRECT)
         return;
+    ds_reader_heed(r);
     r->a.outcome = DS_OUT_NONE;
     r->a.in_flight = false;
     r->catching = true;

@@ -237,6 +237,8 @@ bool ds_reader_take_control(struct ds_reader *r);
 
 void ds_reader_settle(struct ds_reader *r, int64_t now, uint64_t random);
 void ds_reader_finish(struct ds_reader *r, const struct dstream_error *error);
+/* The request is dropped before its answer was judged: what that asks for holds all the same. */
+void ds_reader_heed(struct ds_reader *r);
 /* Between two requests the stream may have been made anew: where it is to be made sure, the witness
  * is due. */
 void ds_reader_recheck(struct ds_reader *r);

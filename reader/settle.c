@@ -100,6 +100,12 @@ static int64_t retry_after(const struct ds_reader *r)
     return ms > r->limits.retry_after_max ? r->limits.retry_after_max : ms;
 }
 
+void ds_reader_heed(struct ds_reader *r)
+{
+    if (r->a.headed && !ds_reader_has_data(&r->a) && r->a.retry_after > 0)
+        wait_at_least(r, ds_later(r->a.headed_at, retry_after(r)));
+}
+
 /* The end of a stream that cannot be reached any more, with what it took to find out. */
 static void give_up_retrying(struct ds_reader *r, int64_t now)
 {

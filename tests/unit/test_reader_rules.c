@@ -598,6 +598,30 @@ SCENARIO(reader_gone, a_stream_that_goes_meanwhile_is_not_awaited, from_old_awai
     ends(p, DSTREAM_ERR_DELETED);
 }
 
+/* --- pauses ----------------------------------------------------------------------------------- */
+
+/* What the server asked for holds, though the rest of its answer is no longer waited for. */
+SCENARIO(reader_pause, does_not_cut_retry_after_short, NULL)
+{
+    asks(p, "offset=-1");
+    head(p, 503, "retry-after: 7000\n");
+    settle(p);
+    ds_reader_pause(p->r);
+    p->in_flight = false;
+    p->now += 2000;
+    ds_reader_resume(p->r, p->now);
+    waits(p, 5000, 5000);
+    asks(p, "offset=-1");
+    /* It is no limit where it is over. */
+    head(p, 503, "retry-after: 7000\n");
+    settle(p);
+    ds_reader_pause(p->r);
+    p->in_flight = false;
+    p->now += 9000;
+    ds_reader_resume(p->r, p->now);
+    asks(p, "offset=-1");
+}
+
 /* --- the witness ------------------------------------------------------------------------------ */
 
 static struct ds_witness witness;
