@@ -582,7 +582,11 @@ static bool allowed(const struct life *l, enum dstream_code code)
         return w->lags || (w->nstreams > 1 && dead);
     case DSTREAM_ERR_PARSE: /* of another type, and not compared with anything */
         return w->nstreams > 1 && dead && w->streams[1].type != s->type;
+    case DSTREAM_ERR_LIMIT: /* events that were too large are gone */
+        return l->small_events && (w->lags || (w->nstreams > 1 && dead));
     case DSTREAM_ERR_PROTOCOL:
+        if (l->live == DSTREAM_LIVE_SSE && w->nstreams > 1 && dead && w->streams[1].type != s->type)
+            return true; /* its events are in another coding */
         return w->faults.bare > 0 || w->no_up_to_date || w->lags ||
                (l->live == DSTREAM_LIVE_SSE &&
                 (w->sse_refused || w->sse_short || w->sse_silent || w->sse_no_control ||
