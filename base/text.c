@@ -186,6 +186,15 @@ enum dstream_code ds_json_escape(struct ds_buf *out, const void *data, size_t n)
     return rc == DSTREAM_OK ? ds_buf_add(out, p, n) : rc;
 }
 
+enum dstream_code ds_json_escape_bytes(struct ds_buf *out, const void *data, size_t n)
+{
+    const byte *p = data;
+    enum dstream_code rc = DSTREAM_OK;
+    for (size_t i = 0; i < n && rc == DSTREAM_OK; i++)
+        rc = p[i] < 0x80 ? ds_json_escape(out, p + i, 1) : add_json_escape(out, p[i]);
+    return rc;
+}
+
 /* Whether a well-formed sequence may reach a terminal as it is. */
 static bool shows(const byte *p, size_t len)
 {

@@ -26,6 +26,8 @@ enum dstream_code ds_utf8_replace(struct ds_buf *out, const void *p, size_t n);
  * ds_terminal_escape() would not show (C0, DEL, C1, bidirectional overrides) escaped. `p` must be
  * UTF-8. */
 enum dstream_code ds_json_escape(struct ds_buf *out, const void *p, size_t n);
+/* The same for bytes of any kind: each stands as the code point of its number. */
+enum dstream_code ds_json_escape_bytes(struct ds_buf *out, const void *p, size_t n);
 /* Appends `p` for a terminal: C0 (but LF and TAB), DEL, C1 controls and bytes that are not UTF-8 as
  * \xNN; bidirectional overrides as \u{NNNN}. */
 enum dstream_code ds_terminal_escape(struct ds_buf *out, const void *p, size_t n);

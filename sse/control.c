@@ -12,67 +12,21 @@
 
 #include "base/url.h"
 #include "decode/jsoncut.h"
+#include "decode/walk.h"
 
 #define DEPTH 64 /* nesting of what is in fields that we do not know */
 
-struct slice {
-    const char *p;
-    size_t n;
-};
-
 struct member {
     const char *name;
-    struct slice value; /* p is NULL where it is absent or null */
+    struct ds_slice value; /* p is NULL where it is absent or null */
     bool seen;
 };
 
 enum { NEXT, CURSOR, UP_TO_DATE, CLOSED, MEMBERS };
 
-/* --- walking over text that is known to be a JSON object: its last bracket stops every walk --- */
-
-static const char *skip_space(const char *p)
-{
-    while (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r')
-        p++;
-    return p;
-}
-
-static const char *skip_string(const char *p)
-{
-    for (p++; *p != '"'; p++)
-        p += *p == '\\';
-    return p + 1;
-}
-
-static const char *skip_container(const char *p)
-{
-    unsigned depth = 0;
-    do {
-        if (*p == '"') {
-            p = skip_string(p);
-            continue;
-        }
-        if (*p == '{' || *p == '[')
-            depth++;
-        else if (*p == '}' || *p == ']')
-            depth--;
-        p++;
-    } while (depth > 0);
-    return p;
-}
-
-static const char *skip_value(const char *p)
-{
-    if (*p == '"')
-        return skip_string(p);
-    if (*p == '{' || *p == '[')
-        return skip_container(p);
-    return p + strcspn(p, ",}] \t\n\r");
-}
-
 /* --- strings ---------------------------------------------------------------------------------- */
 
-static bool has_nul_escape(struct slice s)
+static bool has_nul_escape(struct ds_slice s)
 {
     for (size_t i = 0; i + 5 < s.n; i++) {
         if (s.p[i] != '\\')
@@ -86,12 +40,12 @@ static bool has_nul_escape(struct slice s)
 
 /* The text of a JSON string, for cJSON_Delete() and cJSON_GetStringValue(); NULL where it is none
  * that a C string can hold (an escaped NUL or a lone surrogate), or without memory. */
-static cJSON *read_string(struct slice s)
+static cJSON *read_string(struct ds_slice s)
 {
     return *s.p == '"' && !has_nul_escape(s) ? cJSON_ParseWithLength(s.p, s.n) : NULL;
 }
 
-static bool key_is(struct slice key, const char *name)
+static bool key_is(struct ds_slice key, const char *name)
 {
     size_t n = strlen(name);
     if (!memchr(key.p, '\\', key.n))
@@ -109,7 +63,7 @@ static enum dstream_code broken(struct dstream_error *err, const char *name, con
     return ds_error_set(err, DSTREAM_ERR_PROTOCOL, "%s %s", name, what);
 }
 
-static enum dstream_code note(struct member *members, struct slice key, struct slice value,
+static enum dstream_code note(struct member *members, struct ds_slice key, struct ds_slice value,
                               struct dstream_error *err)
 {
     for (size_t i = 0; i < MEMBERS; i++) {
@@ -130,20 +84,9 @@ static enum dstream_code find_members(const char *p, struct member *members,
                                       struct dstream_error *err)
 {
     enum dstream_code rc = DSTREAM_OK;
-    p = skip_space(p + 1);
-    while (*p != '}' && rc == DSTREAM_OK) {
-        struct slice key = {.p = p}, value;
-        p = skip_string(p);
-        key.n = (size_t)(p - key.p);
-        p = skip_space(skip_space(p) + 1); /* the colon */
-        value.p = p;
-        p = skip_value(p);
-        value.n = (size_t)(p - value.p);
+    struct ds_slice key, value;
+    while (rc == DSTREAM_OK && ds_json_member(&p, &key, &value))
         rc = note(members, key, value, err);
-        p = skip_space(p);
-        if (*p == ',')
-            p = skip_space(p + 1);
-    }
     return rc;
 }
 
@@ -210,7 +153,7 @@ enum dstream_code ds_control_parse(const char *json, size_t n, struct ds_control
     *out = (struct ds_control){0};
     if (!ds_json_valid(json, n, DEPTH))
         return ds_error_set(err, DSTREAM_ERR_PARSE, "not valid JSON");
-    const char *p = skip_space(json);
+    const char *p = ds_json_skip_space(json);
     if (*p != '{')
         return ds_error_set(err, DSTREAM_ERR_PARSE, "not a JSON object");
     enum dstream_code rc = find_members(p, members, err);

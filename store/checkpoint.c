@@ -169,12 +169,8 @@ static void raw(struct writer *w, const char *s)
 
 static void bytes(struct writer *w, const char *p, size_t n)
 {
-    for (size_t i = 0; i < n && w->rc == DSTREAM_OK; i++) {
-        if ((unsigned char)p[i] >= 0x80)
-            w->rc = ds_buf_addf(w->out, "\\u%04x", (unsigned char)p[i]);
-        else
-            w->rc = ds_json_escape(w->out, p + i, 1);
-    }
+    if (w->rc == DSTREAM_OK)
+        w->rc = ds_json_escape_bytes(w->out, p, n);
 }
 
 static void text(struct writer *w, const char *before, const char *s)
