@@ -19,6 +19,7 @@
 #include "cli/run.h"
 #include "cli/signals.h"
 #include "cli/span.h"
+#include "cli/wall.h"
 #include "store/state.h"
 
 struct reading;
@@ -154,7 +155,8 @@ static enum dstream_code put_batch(struct source *s, const dstream_batch *b)
 {
     struct reading *a = s->all;
     struct ds_span span = ds_span_of(b, &a->left);
-    enum dstream_code rc = ds_format_put(s->format, b, span.first, span.take, put, s);
+    enum dstream_code rc =
+        ds_format_put(s->format, b, span.first, span.take, ds_wall_now(), put, s);
     if (rc != DSTREAM_OK)
         return a->error.code != DSTREAM_OK
                    ? rc

@@ -4,6 +4,7 @@
 #define DS_CLI_FORMAT_H
 
 #include "base/error.h"
+#include "cli/jsonout.h"
 #include "cli/options.h"
 #include "reader/reader.h"
 
@@ -17,18 +18,16 @@ bool ds_format_of(const char *name, enum ds_format_kind *out);
 enum dstream_code ds_format_resolve(enum ds_format_kind *format, bool json,
                                     struct dstream_error *err);
 
-/* Takes a piece of output. What it returns but DSTREAM_OK ends the formatting with that. */
-typedef enum dstream_code (*ds_put)(void *ctx, const void *p, size_t n);
-
 /* Puts the units (messages of JSON, else bytes) from `from` to before `to` of the batch's items.
  *   raw       the bytes
  *   ndjson    each message and an LF; of the message, line breaks between tokens are left out
  *   envelope  a line a message, or one for all the bytes:
  *             {"offset":START,"index":UNITS AFTER IT,"next":OFFSET|null,"received":TIME,
  *              "json":MESSAGE | "text":"..." | "base64":"..."}; base64 where the bytes are not
- * UTF-8 `received` is the time now, in UTC. Memory is bounded whatever the size. ERR_NOMEM, or what
- * `put` returned. */
+ *              UTF-8
+ * They were received at `received`, ms since 1970. Memory is bounded whatever the size. ERR_NOMEM,
+ * or what `put` returned. */
 enum dstream_code ds_format_put(enum ds_format_kind format, const dstream_batch *b, size_t from,
-                                size_t to, ds_put put, void *ctx);
+                                size_t to, int64_t received, ds_put put, void *ctx);
 
 #endif
