@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dstream export: one stream into one file with its checkpoint, each byte once over any crash.
+ * dstream export: one stream into one file with its checkpoint, each byte once over any crash; and
+ * dstream record, which is the same with lines that tell of the answers.
  *
  * The order of things is what makes it safe. The locks and the comparison of the file with its
  * state come before any request. The reader finds the checkpoint's witness again before it delivers
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #include "cli/exporter.h"
+#include "cli/recorder.h"
 #include "cli/run.h"
 #include "cli/signals.h"
 
@@ -23,6 +25,8 @@ struct exporting {
     struct ds_source source;
     struct ds_exporter *exporter;
     struct ds_timer sync;
+    struct ds_recorder recorder; /* of record */
+    struct ds_exporter_form form;
 };
 
 /* --- committing ------------------------------------------------------------------------------- */
@@ -146,10 +150,23 @@ static int check_options(struct ds_cli *c)
     if (rc != DS_EXIT_OK)
         return rc;
     if (c->nargs != 1)
-        return ds_cli_usage(c, c->nargs == 0 ? "no stream is named" : "export takes one stream");
+        return ds_cli_usage(c, c->nargs == 0 ? "no stream is named" : "one stream is all it takes");
     if (!c->opt.output)
         return ds_cli_usage(c, "no file is named: give --output FILE");
     return DS_EXIT_OK;
+}
+
+static bool records(const struct exporting *e)
+{
+    return e->cli->opt.command == DS_CMD_RECORD;
+}
+
+static void set_up_recorder(struct exporting *e)
+{
+    ds_recorder_init(&e->recorder, e->source.url.data);
+    ds_recorder_form(&e->recorder, &e->form);
+    e->source.on_head = ds_recorder_head;
+    e->source.head_ctx = &e->recorder;
 }
 
 static enum dstream_code set_up(struct exporting *e, struct dstream_error *err)
@@ -160,6 +177,8 @@ static enum dstream_code set_up(struct exporting *e, struct dstream_error *err)
         rc = ds_source_name(&e->source, &e->run, e->cli->args[0], err);
     if (rc != DSTREAM_OK)
         return rc;
+    if (records(e))
+        set_up_recorder(e);
     struct ds_exporter_config c = {
         .file = {.ops = e->cli->fileops,
                  .path = o->output,
@@ -169,6 +188,7 @@ static enum dstream_code set_up(struct exporting *e, struct dstream_error *err)
                  .reset = o->reset},
         .url = e->source.url.data,
         .format = o->format,
+        .form = records(e) ? &e->form : NULL,
         .sse = ds_cli_live(o) == DSTREAM_LIVE_SSE,
         .from = o->from,
         .from_skip = o->from_skip,
@@ -181,7 +201,10 @@ static enum dstream_code set_up(struct exporting *e, struct dstream_error *err)
         .sync_batch = o->sync_batch,
         .max_witness = e->cli->limits.max_witness,
     };
-    return ds_exporter_open(&e->exporter, &c, err);
+    rc = ds_exporter_open(&e->exporter, &c, err);
+    if (rc == DSTREAM_OK && records(e))
+        rc = ds_recorder_start(&e->recorder, e->exporter, ds_loop_update(e->run.loop), err);
+    return rc;
 }
 
 int ds_cmd_export(struct ds_cli *c)
@@ -196,6 +219,7 @@ int ds_cmd_export(struct ds_cli *c)
     status = set_up(&e, &err) == DSTREAM_OK ? run_and_finish(&e) : ds_cli_fail(c, &err);
     ds_exporter_free(e.exporter);
     ds_source_free(&e.source);
+    ds_recorder_free(&e.recorder);
     if (e.run.loop)
         ds_timer_stop(e.run.loop, &e.sync);
     ds_run_end(&e.run);

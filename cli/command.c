@@ -72,10 +72,10 @@ enum ds_exit ds_exit_of(const struct dstream_error *e)
 
 static const char *advice_on(const struct ds_cli *c, const struct dstream_error *e)
 {
-    enum { READING = DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORT };
+    enum { READING = DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORTS };
     if (e->code == DSTREAM_ERR_GONE && !(c->opt.command & READING))
         return NULL; /* of a stream that is gone as a whole, nothing is left to be read */
-    if (e->code == DSTREAM_ERR_STREAM_RESET && c->opt.command == DS_CMD_EXPORT && e->url[0])
+    if (e->code == DSTREAM_ERR_STREAM_RESET && (c->opt.command & DS_CMD_EXPORTS) && e->url[0])
         return "export it to another file, or anew over this one with --reset --overwrite";
     for (size_t i = 0; e->url[0] && i < sizeof outcomes / sizeof *outcomes; i++) {
         if (outcomes[i].code == e->code)
@@ -211,7 +211,7 @@ int ds_cli_check_range(struct ds_cli *c)
         return ds_cli_usage(c, "--overwrite and --append exclude each other");
     if ((o->overwrite || o->append) && !o->output)
         return ds_cli_usage(c, "--overwrite and --append are for --output");
-    if (o->reset && !o->state && o->command != DS_CMD_EXPORT)
+    if (o->reset && !o->state && !(o->command & DS_CMD_EXPORTS))
         return ds_cli_usage(c, "--reset is for --state");
     return DS_EXIT_OK;
 }
@@ -229,6 +229,7 @@ static int run(struct ds_cli *c)
     case DS_CMD_TAIL:
         return ds_cmd_read(c);
     case DS_CMD_EXPORT:
+    case DS_CMD_RECORD:
         return ds_cmd_export(c);
     case DS_CMD_DECODE:
         return ds_cmd_decode(c);

@@ -7,6 +7,7 @@
 #include "base/http.h"
 #include "base/url.h"
 #include "cli/span.h"
+#include "cli/wall.h"
 
 #define WRITE_SIZE ((size_t)64 * 1024) /* small pieces are gathered up to here */
 
@@ -32,7 +33,9 @@ struct ds_exporter {
 /* Now that the stream's type is known. */
 static enum dstream_code settle_format(struct ds_exporter *x, bool json)
 {
-    enum dstream_code rc = ds_format_resolve(&x->format, json, x->err);
+    enum dstream_code rc = DSTREAM_OK;
+    if (!x->c.form)
+        rc = ds_format_resolve(&x->format, json, x->err);
     if (rc != DSTREAM_OK)
         return rc;
     if (!json && x->left.has_count)
@@ -52,6 +55,11 @@ static enum dstream_code check_exact(const struct ds_exporter *x, const char *ty
                         "--live long-poll, or auto");
 }
 
+static const char *format_name(const struct ds_exporter *x, enum ds_format_kind format)
+{
+    return x->c.form ? x->c.form->name : ds_format_name(format);
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint *was,
@@ -59,7 +67,7 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
 {
     struct ds_checkpoint_ask ask = {
         .url = x->c.url,
-        .format = x->c.format == DS_FORMAT_AUTO ? NULL : ds_format_name(x->c.format),
+        .format = x->c.form || x->c.format != DS_FORMAT_AUTO ? format_name(x, x->c.format) : NULL,
         .from = x->c.from,
         .from_skip = x->c.from_skip,
     };
@@ -71,7 +79,7 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
         return rc;
     x->at = *was;
     x->resumed = true;
-    if (was->format[0] && !ds_format_of(was->format, &x->format))
+    if (was->format[0] && !x->c.form && !ds_format_of(was->format, &x->format))
         return ds_error_set(err, DSTREAM_ERR_STATE_MISMATCH,
                             "%s: the state is of format %s, which this release does not know", path,
                             was->format);
@@ -149,6 +157,17 @@ const char *ds_exporter_seen(const struct ds_exporter *x, struct ds_witness *w)
 bool ds_exporter_complete(const struct ds_exporter *x)
 {
     return ds_export_complete(x->file);
+}
+
+uint64_t ds_exporter_length(const struct ds_exporter *x)
+{
+    return ds_export_length(x->file);
+}
+
+enum dstream_code ds_exporter_read(struct ds_exporter *x, uint64_t at, void *p, size_t n,
+                                   struct dstream_error *err)
+{
+    return ds_export_read(x->file, at, p, n, err);
 }
 
 const char *ds_exporter_path(const struct ds_exporter *x)
@@ -249,15 +268,39 @@ static enum dstream_code put(void *ctx, const void *p, size_t n)
     return n < x->out.max ? ds_buf_add(&x->out, p, n) : ds_export_write(x->file, p, n, x->err);
 }
 
-/* All of it, or nothing that a commit would speak of. */
-static enum dstream_code write_out(struct ds_exporter *x, const struct dstream_batch *b,
-                                   const struct ds_span *s)
+static enum dstream_code put_batch(struct ds_exporter *x, const char *content_type,
+                                   const struct dstream_batch *b, const struct ds_span *s,
+                                   int64_t now)
 {
-    if (s->take == s->first)
+    const struct ds_exporter_form *form = x->c.form;
+    if (!form)
+        return ds_format_put(x->format, b, s->first, s->take, ds_wall_now(), put, x);
+    enum dstream_code rc = DSTREAM_OK;
+    if (ds_export_length(x->file) == 0)
+        rc = form->begin(form->ctx, content_type, put, x);
+    return rc == DSTREAM_OK ? form->put(form->ctx, b, s->first, s->take, now, put, x) : rc;
+}
+
+/* Something was taken, or a commit has more to say than before. */
+static bool says_more(const struct ds_exporter *x, const struct dstream_batch *b,
+                      const struct ds_span *s)
+{
+    return s->take > s->first || (s->take == s->end && (strcmp(b->next, x->at.offset) != 0 ||
+                                                        (b->flags & DSTREAM_BATCH_CLOSED)));
+}
+
+/* All of it, or nothing that a commit would speak of. */
+static enum dstream_code write_out(struct ds_exporter *x, const char *content_type,
+                                   const struct dstream_batch *b, const struct ds_span *s,
+                                   int64_t now)
+{
+    bool wanted =
+        s->take > s->first || (x->c.form && (says_more(x, b, s) || ds_export_length(x->file) == 0));
+    if (!wanted)
         return DSTREAM_OK;
     uint64_t length = ds_export_length(x->file);
     x->out.len = 0;
-    enum dstream_code rc = ds_format_put(x->format, b, s->first, s->take, put, x);
+    enum dstream_code rc = put_batch(x, content_type, b, s, now);
     if (rc == DSTREAM_OK)
         rc = flush(x);
     if (rc == DSTREAM_OK)
@@ -267,14 +310,6 @@ static enum dstream_code write_out(struct ds_exporter *x, const struct dstream_b
         ds_error_set(x->err, rc, "%s: cannot format a batch: %s", ds_export_path(x->file),
                      dstream_code_text(rc));
     return rc;
-}
-
-/* Something was taken, or a commit has more to say than before. */
-static bool says_more(const struct ds_exporter *x, const struct dstream_batch *b,
-                      const struct ds_span *s)
-{
-    return s->take > s->first || (s->take == s->end && (strcmp(b->next, x->at.offset) != 0 ||
-                                                        (b->flags & DSTREAM_BATCH_CLOSED)));
 }
 
 /* What an earlier run saw closed has nothing behind its end, and stays closed. */
@@ -301,11 +336,11 @@ static enum dstream_code take(struct ds_exporter *x, const char *content_type,
         rc = settle_format(x, s.json);
     if (rc != DSTREAM_OK)
         return rc;
-    strcpy(x->at.format, ds_format_name(x->format));
+    strcpy(x->at.format, format_name(x, x->format));
     ds_checkpoint_set_type(&x->at, content_type);
     rc = make_ready(x, strcmp(b->start, "now") == 0 ? b->next : b->start, b->skip, now);
     if (rc == DSTREAM_OK)
-        rc = write_out(x, b, &s);
+        rc = write_out(x, content_type, b, &s, now);
     if (rc != DSTREAM_OK)
         return rc;
     if (says_more(x, b, &s)) {

@@ -16,12 +16,24 @@
 #include "cli/span.h"
 #include "store/export.h"
 
+/* Something else than a format: what is written of the batches is up to who exports, empty ones
+ * that move the position or close the stream included. */
+struct ds_exporter_form {
+    const char *name; /* for the state; another one on going on is refused */
+    /* Puts what an empty file begins with, and the units of a batch as ds_format_put() does. */
+    enum dstream_code (*begin)(void *ctx, const char *content_type, ds_put put, void *to);
+    enum dstream_code (*put)(void *ctx, const dstream_batch *b, size_t from, size_t to, int64_t now,
+                             ds_put put, void *put_ctx);
+    void *ctx;
+};
+
 struct ds_exporter_config {
     struct ds_export_options file;
-    const char *url;            /* complete */
-    enum ds_format_kind format; /* auto: by the state, else by the content type */
-    bool sse;                   /* read by SSE whatever the type: refused where that is lossy */
-    const char *from;           /* NULL: not said */
+    const char *url;                     /* complete */
+    enum ds_format_kind format;          /* auto: by the state, else by the content type */
+    const struct ds_exporter_form *form; /* instead of a format; NULL: none */
+    bool sse;         /* read by SSE whatever the type: refused where that is lossy */
+    const char *from; /* NULL: not said */
     uint64_t from_skip;
     struct ds_left left; /* stop after so many messages / bytes of the stream in this run */
     int64_t sync_ms;     /* commit so long after the first byte that is not; -1: not by time */
@@ -46,6 +58,10 @@ const char *ds_exporter_offset(const struct ds_exporter *x, uint64_t *skip);
 const char *ds_exporter_seen(const struct ds_exporter *x, struct ds_witness *w);
 /* It was finished by an earlier run. */
 bool ds_exporter_complete(const struct ds_exporter *x);
+/* How much of the file the state speaks of, and what that has at `at`. ERR_IO. */
+uint64_t ds_exporter_length(const struct ds_exporter *x);
+enum dstream_code ds_exporter_read(struct ds_exporter *x, uint64_t at, void *p, size_t n,
+                                   struct dstream_error *err);
 /* What is written to, for messages. */
 const char *ds_exporter_path(const struct ds_exporter *x);
 

@@ -18,6 +18,8 @@ const struct ds_command_info ds_command_table[DS_COMMANDS] = {
     {"tail", DS_CMD_TAIL, "URL...", "print what is appended to streams from now on"},
     {"export", DS_CMD_EXPORT, "URL -o FILE",
      "write a stream to a file, each byte once, over any interruption"},
+    {"record", DS_CMD_RECORD, "URL -o FILE",
+     "keep a stream's answers in a file, with their timing"},
     {"create", DS_CMD_CREATE, "URL", "create a stream"},
     {"write", DS_CMD_WRITE, "URL [FILE...]", "append files or standard input to a stream"},
     {"close", DS_CMD_CLOSE, "URL", "close a stream for good"},
@@ -267,7 +269,8 @@ static const char *set_create(struct ds_cli_options *o, const struct ds_option *
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-#define READING    (DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORT)
+#define PRINTING   (DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORT)
+#define READING    (PRINTING | DS_CMD_RECORD)
 #define WRITING    (DS_CMD_CREATE | DS_CMD_WRITE | DS_CMD_CLOSE)
 #define NETWORK    (READING | WRITING | DS_CMD_DELETE | DS_CMD_STAT)
 #define EVERYWHERE (~0U)
@@ -292,7 +295,8 @@ const struct ds_option ds_option_table[] = {
     {"state", 'S', "FILE", false, false, DS_GROUP_RANGE, READING, "state",
      "Go on from the state file, where there is one, and keep it current. For read and tail it is "
      "written after the output, so that a crash can make output come twice, never be lost. For "
-     "export it is the name of the state file, instead of that of the output with .dstate added.",
+     "export and record it is the name of the state file, instead of that of the output with "
+     ".dstate added.",
      set_text, AT(state)},
     {"reset", 0, NULL, false, false, DS_GROUP_RANGE, READING, NULL,
      "Forget the position that the state file has.", set_flag, AT(reset)},
@@ -325,24 +329,27 @@ const struct ds_option ds_option_table[] = {
     {"wait-create", 0, NULL, false, false, DS_GROUP_RANGE, READING, "wait-create",
      "Wait for a stream that does not exist yet.", set_flag, AT(wait_create)},
 
-    {"output", 'o', "FILE", false, false, DS_GROUP_OUTPUT, DS_CMD_READ | DS_CMD_EXPORT, "output",
+    {"output", 'o', "FILE", false, false, DS_GROUP_OUTPUT,
+     DS_CMD_READ | DS_CMD_EXPORT | DS_CMD_RECORD, "output",
      "Write to FILE instead of standard output. One that exists is refused without --overwrite or "
      "--append.",
      set_text, AT(output)},
-    {"overwrite", 0, NULL, false, false, DS_GROUP_OUTPUT, DS_CMD_READ | DS_CMD_EXPORT, "overwrite",
+    {"overwrite", 0, NULL, false, false, DS_GROUP_OUTPUT,
+     DS_CMD_READ | DS_CMD_EXPORT | DS_CMD_RECORD, "overwrite",
      "Replace a file that exists. An export that goes on from a state needs no such option, and "
      "does not replace anything.",
      set_flag, AT(overwrite)},
     {"append", 0, NULL, false, false, DS_GROUP_OUTPUT, DS_CMD_READ | DS_CMD_EXPORT, "append",
      "Write behind what a file that exists has.", set_flag, AT(append)},
-    {"format", 'F', "FORMAT", false, false, DS_GROUP_OUTPUT, READING, "format",
+    {"format", 'F', "FORMAT", false, false, DS_GROUP_OUTPUT, PRINTING, "format",
      "raw, ndjson, envelope, or auto: ndjson for a JSON stream, else raw.", set_format, 0},
     {"sync", 0, "WHEN", false, false, DS_GROUP_OUTPUT, READING, "sync",
      "How often the state is made durable: a duration, a size of output, or batch, for each "
      "answer. The default is 1s, and the end in any case. It bounds what has to be read again "
      "after a crash.",
      set_sync, 0},
-    {"verify-resume", 0, "HOW", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "verify-resume",
+    {"verify-resume", 0, "HOW", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT | DS_CMD_RECORD,
+     "verify-resume",
      "strict: do not go on from a state where the server no longer keeps what shows that the "
      "stream is still the same one. Without it that is a warning.",
      set_verify, 0},

@@ -23,9 +23,11 @@ enum ds_command {
     DS_CMD_SERVE = 1 << 8,
     DS_CMD_DECODE = 1 << 9,
     DS_CMD_STATE = 1 << 10,
-    DS_CMD_HELP = 1 << 11
+    DS_CMD_HELP = 1 << 11,
+    DS_CMD_RECORD = 1 << 12,
+    DS_CMD_EXPORTS = DS_CMD_EXPORT | DS_CMD_RECORD /* into a file with a checkpoint */
 };
-#define DS_COMMANDS 12 /* how many there are */
+#define DS_COMMANDS 13 /* how many there are */
 
 enum ds_format_kind { DS_FORMAT_AUTO, DS_FORMAT_RAW, DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE };
 

@@ -213,6 +213,7 @@ static enum dstream_code set_options(struct ds_source *s, dstream_options *o,
     ds_options_set_wait_create(o, c->opt.wait_create);
     ds_options_set_recheck(o, at->recheck);
     ds_options_set_notice(o, on_notice, s);
+    ds_options_set_on_head(o, s->on_head, s->head_ctx);
     return DSTREAM_OK;
 }
 

@@ -51,6 +51,8 @@ struct ds_source {
     dstream_reader *reader; /* NULL before and after it is read */
     ds_source_take take;
     void *ctx;
+    ds_on_head on_head; /* before it is started; NULL: nobody wants to know */
+    void *head_ctx;
     bool up_to_date;            /* for who takes the batches to set: all that was there is taken */
     bool whole;                 /* it was read to its proper end */
     bool done;                  /* it is over */

@@ -338,6 +338,12 @@ void ds_options_set_trace(dstream_options *o, ds_on_trace on_trace, void *ctx)
     o->trace_ctx = ctx;
 }
 
+void ds_options_set_on_head(dstream_options *o, ds_on_head on_head, void *ctx)
+{
+    o->on_head = on_head;
+    o->head_ctx = ctx;
+}
+
 /* --- copied and used -------------------------------------------------------------------------- */
 
 static enum dstream_code copy_strings(dstream_options *to, const dstream_options *from)

@@ -35,6 +35,8 @@ struct dstream_options {
     void *notice_ctx;
     ds_on_trace on_trace; /* NULL: nobody wants to know */
     void *trace_ctx;
+    ds_on_head on_head; /* the same */
+    void *head_ctx;
     /* Of a producer; its strings, limits and draws are filled in when it is opened. */
     struct ds_producer_config producer;
     bool plain; /* a call that appends carries no producer identity */

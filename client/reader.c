@@ -8,6 +8,8 @@
  */
 #include "client/reader.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/url.h"
 #include "client/gate.h"
@@ -43,6 +45,7 @@ struct dstream_reader {
     size_t used;
     const char *method; /* of the request under way, for the trace */
     char shown[512];
+    bool live; /* it is a live one */
     struct dstream_error error;
     /* the callback way */
     dstream_on_batch on_batch;
@@ -80,10 +83,20 @@ static void trace(dstream_reader *r, int status)
     ds_gate_leave(&r->gate);
 }
 
+static void show_head(dstream_reader *r, const struct ds_head *head)
+{
+    bool wanted = r->options->on_head && strcmp(r->method, "GET") == 0;
+    if (!wanted || !ds_gate_enter(&r->gate))
+        return;
+    r->options->on_head(r->options->head_ctx, r->live, head);
+    ds_gate_leave(&r->gate);
+}
+
 static void on_head(void *ctx, const struct ds_head *head)
 {
     dstream_reader *r = ctx;
     trace(r, head->status);
+    show_head(r, head);
     ds_reader_head(r->core, head, ds_loop_now(r->loop));
     soon(r);
 }
@@ -216,6 +229,7 @@ static void request(dstream_reader *r, const struct ds_request *req)
         return;
     }
     r->method = req->method == DS_HEAD ? "HEAD" : "GET";
+    r->live = ds_url_has_param(full.url, "live");
     ds_url_redact(full.url, r->shown, sizeof r->shown);
     trace(r, 0);
     r->rest.len = r->used = 0;

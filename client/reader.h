@@ -22,6 +22,11 @@ void ds_options_set_notice(dstream_options *o, ds_on_notice on_notice, void *ctx
 typedef void (*ds_on_trace)(void *ctx, const char *method, const char *url, int status);
 void ds_options_set_trace(dstream_options *o, ds_on_trace on_trace, void *ctx);
 
+/* Told of the head of each answer to a GET, before the batches that come of it. `live`: it was a
+ * long-poll or SSE. The head is lent during the call. */
+typedef void (*ds_on_head)(void *ctx, bool live, const struct ds_head *head);
+void ds_options_set_on_head(dstream_options *o, ds_on_head on_head, void *ctx);
+
 enum ds_phase ds_client_phase(const dstream_reader *r);
 /* Messages (JSON) or bytes after dstream_reader_offset() that were acknowledged already: not 0 only
  * while a start's skip is not used up. */

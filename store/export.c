@@ -250,6 +250,15 @@ uint64_t ds_export_length(const struct ds_export *x)
     return x->length;
 }
 
+enum dstream_code ds_export_read(struct ds_export *x, uint64_t at, void *p, size_t n,
+                                 struct dstream_error *err)
+{
+    int64_t got = ds_file_read(x->ops, x->fd, p, n, at);
+    if (got >= 0 && (size_t)got < n)
+        got = -EIO;
+    return got < 0 ? ds_file_error(err, x->at.path, "read it", (int)got) : DSTREAM_OK;
+}
+
 /* --- making it ready -------------------------------------------------------------------------- */
 
 static enum dstream_code final(struct ds_export *x, enum dstream_code rc)

@@ -40,6 +40,9 @@ void ds_export_free(struct ds_export *x);
 const struct ds_checkpoint *ds_export_state(const struct ds_export *x);
 const char *ds_export_path(const struct ds_export *x);
 const char *ds_export_state_path(const struct ds_export *x);
+/* What lies at `at` of the bytes that the state speaks of. ERR_IO. */
+enum dstream_code ds_export_read(struct ds_export *x, uint64_t at, void *p, size_t n,
+                                 struct dstream_error *err);
 /* The state says that the stream was taken to its closed end, and the file is just that: nothing is
  * left to do. */
 bool ds_export_complete(const struct ds_export *x);
