@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
@@ -111,20 +110,6 @@ static enum fault drawn(const struct fault_plan *plan, uint64_t draw)
 
 /* --- which request it is ---------------------------------------------------------------------- */
 
-/* The value of a header, up to its end of line; NULL where it is missing. */
-static const char *field(const char *head, const char *name, size_t *n)
-{
-    size_t len = strlen(name);
-    for (const char *line = head; (line = strstr(line, "\r\n")); line += 2) {
-        if (strncasecmp(line + 2, name, len) == 0 && line[2 + len] == ':') {
-            const char *v = line + 2 + len + 1 + strspn(line + 2 + len + 1, " ");
-            *n = strcspn(v, "\r");
-            return v;
-        }
-    }
-    return NULL;
-}
-
 /* Epochs are drawn from a clock: what counts is the how manieth of the run it is. */
 static size_t ordinal(struct fault_proxy *p, uint64_t epoch)
 {
@@ -146,8 +131,9 @@ static struct name name_of(struct fault_proxy *p, const char *head)
 {
     struct name n;
     size_t line = strcspn(head, "\r"), a, b, c;
-    const char *id = field(head, "Producer-Id", &a), *epoch = field(head, "Producer-Epoch", &b),
-               *seq = field(head, "Producer-Seq", &c);
+    const char *id = listener_field(head, "Producer-Id", &a),
+               *epoch = listener_field(head, "Producer-Epoch", &b),
+               *seq = listener_field(head, "Producer-Seq", &c);
     if (id && epoch && seq) {
         size_t k = ordinal(p, mix(hash(id, a), hash(epoch, b)));
         n.key = mix(k, strtoull(seq, NULL, 10)) | 1;
@@ -350,10 +336,10 @@ static size_t message(struct side *s, bool no_body)
         return 0;
     char last = s->p[head - 2];
     s->p[head - 2] = '\0'; /* headers, not what a body looks like */
-    const char *length = field(s->p, "Content-Length", &n);
-    bool chunked = field(s->p, "Transfer-Encoding", &n) != NULL;
+    const char *length = listener_field(s->p, "Content-Length", &n);
+    bool chunked = listener_field(s->p, "Transfer-Encoding", &n) != NULL;
     end = head + (length && !no_body ? strtoul(length, NULL, 10) : 0);
-    bool wants = field(s->p, "Expect", &n) != NULL;
+    bool wants = listener_field(s->p, "Expect", &n) != NULL;
     s->p[head - 2] = last;
     if (wants && !listener_send(s->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25))
         return 0;

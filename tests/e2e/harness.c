@@ -140,6 +140,11 @@ uint64_t e2e_draw(uint64_t *state)
     return *state * 0x2545F4914F6CDD1DULL;
 }
 
+uint64_t e2e_below(uint64_t *state, uint64_t n)
+{
+    return (e2e_draw(state) >> 16) % n;
+}
+
 struct e2e_bytes e2e_random(size_t n, uint64_t seed)
 {
     struct e2e_bytes b = {e2e_alloc(n + 1), n, n + 1};

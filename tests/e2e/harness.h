@@ -78,6 +78,8 @@ struct e2e_bytes e2e_text(const char *text);
 /* The same bytes for the same seed. */
 struct e2e_bytes e2e_random(size_t n, uint64_t seed);
 uint64_t e2e_draw(uint64_t *state);
+/* 0..n-1 */
+uint64_t e2e_below(uint64_t *state, uint64_t n);
 /* Fails with the first difference and what surrounds it. */
 void e2e_same(const char *what, struct e2e_bytes got, struct e2e_bytes want);
 

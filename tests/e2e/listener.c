@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -161,6 +162,19 @@ bool listener_head(int fd, char *buf, size_t size)
             return true;
     }
     return false;
+}
+
+const char *listener_field(const char *head, const char *name, size_t *n)
+{
+    size_t len = strlen(name);
+    for (const char *line = head; (line = strstr(line, "\r\n")); line += 2) {
+        if (strncasecmp(line + 2, name, len) == 0 && line[2 + len] == ':') {
+            const char *v = line + 2 + len + 1 + strspn(line + 2 + len + 1, " ");
+            *n = strcspn(v, "\r");
+            return v;
+        }
+    }
+    return NULL;
 }
 
 void listener_linger(int fd)

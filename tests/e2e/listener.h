@@ -24,6 +24,8 @@ bool listener_send(int fd, const char *p, size_t n);
 /* One request's head with its empty line, NUL-terminated, into buf; what came after it (a body)
  * stays in the socket. */
 bool listener_head(int fd, char *buf, size_t size);
+/* The value of a head's field, up to its end of line; NULL where it is missing. */
+const char *listener_field(const char *head, const char *name, size_t *n);
 /* Waits until the peer closes. */
 void listener_linger(int fd);
 /* Makes the close to come a reset. */

@@ -21,7 +21,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HEAD_MAX 65536
+#define HEAD_MAX  65536
+#define KNOWN_MAX ((size_t)65536)
+
+/* What the server answered last to a request. */
+struct known {
+    struct known *next;
+    const char *request; /* its first line */
+    struct e2e_bytes answer;
+};
 
 struct proxy {
     struct listener *listener;
@@ -31,6 +39,9 @@ struct proxy {
     void *ctx;
     pthread_mutex_t lock; /* guards what follows */
     unsigned matched;
+    unsigned befell[PROXY_HOWS];
+    struct known *known;
+    bool early_plain; /* a plain request was answered early */
     char *log;
     size_t log_len, log_cap;
 };
@@ -54,7 +65,7 @@ static void note(struct proxy *p, const char *line, size_t n)
 /* Takes a request down and says what happens to its answer. */
 static struct proxy_plan planned(struct proxy *p, const char *head)
 {
-    struct proxy_plan plan = {PROXY_WHOLE, 0};
+    struct proxy_plan plan = {.how = PROXY_WHOLE};
     size_t n = strcspn(head, "\r\n");
     pthread_mutex_lock(&p->lock);
     note(p, head, n);
@@ -65,6 +76,55 @@ static struct proxy_plan planned(struct proxy *p, const char *head)
     return plan;
 }
 
+const char *proxy_name(enum proxy_how how)
+{
+    static const char *const name[PROXY_HOWS] = {"whole", "clean", "break", "reset",
+                                                 "stall", "lost",  "mute",  "pause",
+                                                 "drip",  "stale", "early"};
+    return name[how];
+}
+
+static void befell(struct proxy *p, enum proxy_how how)
+{
+    pthread_mutex_lock(&p->lock);
+    p->befell[how]++;
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* --- answers that were given before ----------------------------------------------------------- */
+
+static struct known *find(struct proxy *p, const char *request)
+{
+    size_t n = strcspn(request, "\r");
+    struct known *k = p->known;
+    while (k && (strlen(k->request) != n || memcmp(k->request, request, n) != 0))
+        k = k->next;
+    return k;
+}
+
+static void remember(struct proxy *p, const char *request, struct e2e_bytes answer)
+{
+    pthread_mutex_lock(&p->lock);
+    struct known *k = find(p, request);
+    if (!k) {
+        k = e2e_alloc(sizeof *k);
+        k->request = e2e_printf("%.*s", (int)strcspn(request, "\r"), request);
+        k->next = p->known;
+        p->known = k;
+    }
+    k->answer = answer;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static struct e2e_bytes stale(struct proxy *p, const char *request)
+{
+    pthread_mutex_lock(&p->lock);
+    const struct known *k = find(p, request);
+    struct e2e_bytes answer = k ? k->answer : (struct e2e_bytes){0};
+    pthread_mutex_unlock(&p->lock);
+    return answer;
+}
+
 /* --- one answer ------------------------------------------------------------------------------- */
 
 enum framing { FRAMED_LENGTH, FRAMED_CHUNKS, FRAMED_CLOSE };
@@ -73,6 +133,7 @@ enum chunk { CHUNK_SIZE, CHUNK_DATA, CHUNK_END, CHUNK_TRAILER, CHUNK_DONE };
 
 struct answer {
     struct proxy_plan plan;
+    struct e2e_bytes seen; /* the beginning of what the server said */
     enum framing framing;
     size_t left;   /* of the body, or of the chunk */
     size_t passed; /* bytes of the body so far */
@@ -80,19 +141,11 @@ struct answer {
     size_t line; /* length of a trailer's line so far */
 };
 
-static const char *field(const char *head, const char *name)
-{
-    size_t n = strlen(name);
-    for (const char *line = head; (line = strstr(line, "\r\n")); line += 2) {
-        if (strncasecmp(line + 2, name, n) == 0 && line[2 + n] == ':')
-            return line + 2 + n + 1 + strspn(line + 2 + n + 1, " ");
-    }
-    return NULL;
-}
-
 static void frame(struct answer *a, const char *head, bool no_body)
 {
-    const char *coding = field(head, "Transfer-Encoding"), *length = field(head, "Content-Length");
+    size_t n;
+    const char *coding = listener_field(head, "Transfer-Encoding", &n),
+               *length = listener_field(head, "Content-Length", &n);
     int status = atoi(head + strcspn(head, " "));
     a->framing = FRAMED_LENGTH;
     if (no_body || status == 204 || status == 304)
@@ -161,8 +214,12 @@ static size_t piece(struct answer *a, const char *p, size_t n, bool *payload)
     }
     if (a->framing != FRAMED_CLOSE && most > a->left)
         most = a->left;
-    if (a->plan.how != PROXY_WHOLE && most > a->plan.at - a->passed)
+    if (a->plan.how == PROXY_DRIP)
+        most = 1;
+    else if (a->plan.how != PROXY_WHOLE && most > a->plan.at - a->passed)
         most = a->plan.at - a->passed;
+    if (a->plan.most > 0 && most > a->plan.most - a->passed)
+        most = a->plan.most - a->passed;
     a->passed += most;
     if (a->framing != FRAMED_CLOSE)
         a->left -= most;
@@ -171,9 +228,30 @@ static size_t piece(struct answer *a, const char *p, size_t n, bool *payload)
     return most;
 }
 
-static bool cut_here(const struct answer *a)
+static void wait_ms(int client, int ms)
 {
-    return a->plan.how != PROXY_WHOLE && a->passed >= a->plan.at;
+    struct pollfd gone = {.fd = client, .events = POLLRDHUP};
+    poll(&gone, 1, ms);
+}
+
+/* Does what is planned for the place that the body has come to. False: nothing more is to pass. */
+static bool here(struct answer *a, int client)
+{
+    struct proxy_plan *plan = &a->plan;
+    if (plan->most > 0 && a->passed >= plan->most)
+        return false;
+    if (plan->how == PROXY_WHOLE)
+        return true;
+    if (plan->how == PROXY_DRIP)
+        wait_ms(client, a->passed % 16 == 0);
+    if (a->passed < plan->at)
+        return true;
+    if (plan->how != PROXY_DRIP && plan->how != PROXY_PAUSE)
+        return false;
+    if (plan->how == PROXY_PAUSE)
+        wait_ms(client, 50);
+    plan->how = PROXY_WHOLE;
+    return true;
 }
 
 /* Passes on what came. False where the client has gone or the plan ends it. */
@@ -186,7 +264,7 @@ static bool pass(struct answer *a, int client, const char *p, size_t n)
             return false;
         p += k;
         n -= k;
-        if (cut_here(a))
+        if (!here(a, client))
             return false;
     }
     return true;
@@ -204,59 +282,164 @@ static ssize_t receive(int server, int client, char *p, size_t size)
     return recv(server, p, size, 0);
 }
 
+static void see(struct answer *a, const char *p, size_t n)
+{
+    e2e_add(&a->seen, p, n < KNOWN_MAX - a->seen.n ? n : KNOWN_MAX - a->seen.n);
+}
+
 /* Relays one answer. True when the connection can go on with another request. */
-static bool relay(struct proxy_plan plan, int server, int client, bool no_body)
+static bool relay(struct proxy *p, const char *request, struct proxy_plan plan, int server,
+                  int client)
 {
     static _Thread_local char head[HEAD_MAX], buf[65536];
     struct answer a = {.plan = plan};
+    bool ends = plan.how == PROXY_CLEAN || plan.how == PROXY_BREAK || plan.how == PROXY_RESET;
     do {
         if (!listener_head(server, head, sizeof head))
             return false;
     } while (strncmp(head + strcspn(head, " "), " 1", 2) == 0); /* 1xx */
-    frame(&a, head, no_body);
+    frame(&a, head, strncmp(request, "HEAD ", 5) == 0);
+    see(&a, head, strlen(head));
     if (!send_head(client, &a, head))
         return false;
-    bool open = !cut_here(&a);
+    bool open = here(&a, client);
     while (open && !over(&a)) {
         ssize_t n = receive(server, client, buf, sizeof buf);
+        if (n > 0)
+            see(&a, buf, (size_t)n);
         open = n > 0 && pass(&a, client, buf, (size_t)n);
     }
-    if (plan.how == PROXY_RESET && cut_here(&a))
+    remember(p, request, a.seen);
+    if (plan.how == PROXY_RESET && a.passed >= plan.at)
         listener_reset(client);
-    return open && plan.how == PROXY_WHOLE && a.framing != FRAMED_CLOSE;
+    if (plan.how == PROXY_STALL && a.passed >= plan.at)
+        listener_linger(client);
+    return open && !ends && a.framing != FRAMED_CLOSE;
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
 
 static bool send_body(int client, int server, const char *head)
 {
-    const char *length = field(head, "Content-Length");
+    size_t n;
+    const char *length = listener_field(head, "Content-Length", &n);
     size_t left = length ? strtoul(length, NULL, 10) : 0;
     char buf[65536];
     while (left > 0) {
-        ssize_t n = recv(client, buf, left < sizeof buf ? left : sizeof buf, 0);
-        if (n <= 0 || !listener_send(server, buf, (size_t)n))
+        ssize_t got = recv(client, buf, left < sizeof buf ? left : sizeof buf, 0);
+        if (got <= 0 || !listener_send(server, buf, (size_t)got))
             return false;
-        left -= (size_t)n;
+        left -= (size_t)got;
     }
     return true;
 }
 
+/* Sends a head to the server; -1 where it cannot be reached. */
+static int ask(const struct proxy *p, const char *head)
+{
+    int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (server < 0)
+        return -1;
+    if (connect(server, (const struct sockaddr *)&p->server, sizeof p->server) == 0 &&
+        listener_send(server, head, strlen(head)))
+        return server;
+    close(server);
+    return -1;
+}
+
+/* --- answers that come before their data ------------------------------------------------------ */
+
+/* The answer to a HEAD of what is asked for. */
+static bool look(const struct proxy *p, const char *request, char *head, size_t size)
+{
+    const char *path = request + strcspn(request, " ") + 1;
+    int server = ask(p, e2e_printf("HEAD %.*s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+                                   (int)strcspn(path, "? "), path));
+    bool came = server >= 0 && listener_head(server, head, size);
+    if (server >= 0)
+        close(server);
+    return came && atoi(head + strcspn(head, " ")) == 200;
+}
+
+static const char *early_answer(const char *request, const char *head)
+{
+    size_t n, t, c;
+    const char *next = listener_field(head, "Stream-Next-Offset", &n);
+    const char *type = listener_field(head, "Content-Type", &t);
+    const char *closed = listener_field(head, "Stream-Closed", &c);
+    if (!next || !type)
+        return NULL;
+    bool json = strncmp(type, "application/json", 16) == 0, text = strncmp(type, "text/", 5) == 0;
+    if (strstr(request, "live=sse"))
+        return e2e_printf("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%s"
+                          "Connection: close\r\n\r\nevent: control\n"
+                          "data: {\"streamNextOffset\":\"%.*s\",\"upToDate\":true%s}\n\n",
+                          json || text ? "" : "Stream-SSE-Data-Encoding: base64\r\n", (int)n, next,
+                          closed ? ",\"streamClosed\":true" : "");
+    bool poll = strstr(request, "live=long-poll") != NULL;
+    const char *body = json && !poll ? "[]" : "";
+    return e2e_printf("HTTP/1.1 %s\r\nContent-Type: %.*s\r\nStream-Next-Offset: %.*s\r\n"
+                      "Stream-Up-To-Date: true\r\n%sConnection: close\r\n%s\r\n%s",
+                      poll ? "204 No Content" : "200 OK", (int)t, type, (int)n, next,
+                      closed ? "Stream-Closed: true\r\n" : "",
+                      poll ? "" : e2e_printf("Content-Length: %zu\r\n", strlen(body)), body);
+}
+
+static struct e2e_bytes early(struct proxy *p, const char *request)
+{
+    char head[HEAD_MAX];
+    bool plain = !strstr(request, "live=");
+    /* Nothing lies before the beginning: there it would be the answer of an empty stream. */
+    if (plain && (strstr(request, "offset=-1") || p->early_plain))
+        return (struct e2e_bytes){0};
+    p->early_plain |= plain;
+    const char *answer = look(p, request, head, sizeof head) ? early_answer(request, head) : NULL;
+    return answer ? e2e_text(answer) : (struct e2e_bytes){0};
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+/* True when the connection can go on with another request. */
+static bool pass_on(struct proxy *p, const char *head, struct proxy_plan plan, int client)
+{
+    int server = ask(p, head);
+    bool go_on = server >= 0 && send_body(client, server, head);
+    if (plan.how == PROXY_LOST) {
+        listener_reset(client);
+        go_on = false;
+    } else if (plan.how == PROXY_MUTE) {
+        listener_linger(client);
+        go_on = false;
+    } else if (go_on) {
+        go_on = relay(p, head, plan, server, client);
+    }
+    if (server >= 0)
+        close(server);
+    return go_on;
+}
+
+static bool answer_one(struct proxy *p, const char *head, struct proxy_plan plan, int client)
+{
+    struct e2e_bytes made_up = {0};
+    if (plan.how == PROXY_STALE)
+        made_up = stale(p, head);
+    else if (plan.how == PROXY_EARLY)
+        made_up = early(p, head);
+    if (made_up.n == 0 && (plan.how == PROXY_STALE || plan.how == PROXY_EARLY))
+        plan.how = PROXY_WHOLE;
+    befell(p, plan.how);
+    if (made_up.n == 0)
+        return pass_on(p, head, plan, client);
+    listener_send(client, made_up.p, made_up.n);
+    return false;
+}
+
 static void serve(void *ctx, int client)
 {
-    struct proxy *p = ctx;
     char head[HEAD_MAX];
-    bool go_on = true;
-    while (go_on && listener_head(client, head, sizeof head)) {
-        struct proxy_plan plan = planned(p, head);
-        int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        go_on = server >= 0 &&
-                connect(server, (struct sockaddr *)&p->server, sizeof p->server) == 0 &&
-                listener_send(server, head, strlen(head)) && send_body(client, server, head) &&
-                relay(plan, server, client, strncmp(head, "HEAD ", 5) == 0);
-        if (server >= 0)
-            close(server);
-    }
+    while (listener_head(client, head, sizeof head) &&
+           answer_one(ctx, head, planned(ctx, head), client))
+        ;
 }
 
 struct proxy *proxy_start(const char *server, const char *match, proxy_planner plan, void *ctx)
@@ -311,6 +494,14 @@ static bool came(void *ctx)
 {
     struct awaited *a = ctx;
     return proxy_count(a->p, a->match) >= a->n;
+}
+
+unsigned proxy_befell(struct proxy *p, enum proxy_how how)
+{
+    pthread_mutex_lock(&p->lock);
+    unsigned n = p->befell[how];
+    pthread_mutex_unlock(&p->lock);
+    return n;
 }
 
 void proxy_await(struct proxy *p, const char *match, unsigned n)

@@ -19,7 +19,7 @@
 /* So many bytes of an answer are gone through: first control event, data, control event. */
 static size_t places(void)
 {
-    return getenv("DSTREAM_SOAK") ? 600 : 260;
+    return e2e_soak() > 1 ? 600 : 260;
 }
 
 struct cuts {
@@ -33,7 +33,7 @@ static struct proxy_plan next_place(void *ctx, unsigned k)
 {
     const struct cuts *c = ctx;
     size_t at = k / 2 % c->places;
-    return (struct proxy_plan){c->how, k % 2 == 0 ? at : c->places};
+    return (struct proxy_plan){.how = c->how, .at = k % 2 == 0 ? at : c->places};
 }
 
 /* The one after a cut answer is left whole. */
@@ -41,8 +41,8 @@ static struct proxy_plan every_other(void *ctx, unsigned k)
 {
     const struct cuts *c = ctx;
     if (k % 2 == 1)
-        return (struct proxy_plan){PROXY_WHOLE, 0};
-    return (struct proxy_plan){c->how, k / 2 % c->places};
+        return (struct proxy_plan){.how = PROXY_WHOLE};
+    return (struct proxy_plan){.how = c->how, .at = k / 2 % c->places};
 }
 
 /* Follows a stream of `type` by `mode` until `rounds` of its live answers were cut. */
@@ -176,7 +176,8 @@ E2E(cut, pages_of_binary_reset_at_every_byte)
 static struct proxy_plan first_at(void *ctx, unsigned k)
 {
     const struct cuts *c = ctx;
-    return k == 0 ? (struct proxy_plan){c->how, c->places} : (struct proxy_plan){PROXY_WHOLE, 0};
+    return k == 0 ? (struct proxy_plan){.how = c->how, .at = c->places}
+                  : (struct proxy_plan){.how = PROXY_WHOLE};
 }
 
 /* The only answer to a whole read, with each kind of break. */
@@ -207,95 +208,4 @@ E2E_BOTH(cut, the_first_answer_of_json_at_every_byte)
 E2E_BOTH(cut, the_first_answer_of_bytes_at_every_byte)
 {
     first_answer_over(TYPE_BINARY, "0123456789", "0123456789");
-}
-
-/* --- anything, anywhere ----------------------------------------------------------------------- */
-
-struct chaos {
-    uint64_t draws;
-};
-
-/* The first answer is whole, since without one there is an end to the retries. */
-static struct proxy_plan any(void *ctx, unsigned k)
-{
-    struct chaos *c = ctx;
-    uint64_t draw = e2e_draw(&c->draws) >> 32;
-    if (k == 0 || draw % 3 == 0)
-        return (struct proxy_plan){PROXY_WHOLE, 0};
-    return (struct proxy_plan){draw % 3 == 1 ? PROXY_BREAK : PROXY_RESET, (draw >> 8) % 500};
-}
-
-/* A burst of messages, of any length. */
-static void append_burst(const char *url, const char *type, uint64_t *draws, struct e2e_bytes *want)
-{
-    bool json = strcmp(type, TYPE_JSON) == 0;
-    for (uint64_t n = e2e_draw(draws) >> 62; n-- > 0;) {
-        struct e2e_bytes m = e2e_text(json ? "\"" : "");
-        for (uint64_t len = 1 + (e2e_draw(draws) >> 56); len-- > 0;) {
-            char c = (char)('a' + (e2e_draw(draws) >> 60));
-            e2e_add(&m, &c, 1);
-        }
-        e2e_add_text(&m, json ? "\"" : "\n");
-        e2e_append(url, type, m);
-        e2e_add(want, m.p, m.n);
-        e2e_add_text(want, json ? "\n" : "");
-    }
-}
-
-/* Pages, event streams that end soon, long-polls that do, and cuts of them all; the writer waits
- * for nobody, so that the reader falls behind and catches up in every way. */
-static void over_anything(const char *mode, const char *type, uint64_t seed)
-{
-    struct e2e_bytes want = {0};
-    struct chaos chaos = {seed * 2 + 1};
-    uint64_t draws = seed * 4 + 3;
-    struct e2e_process *server;
-    const char *base =
-        e2e_serve(&server, (const char *const[]){"--page-size", "300", "--sse-time", "60ms",
-                                                 "--poll-time", "40ms", NULL});
-    char *url = e2e_url_at(base, "s");
-    struct proxy *x = proxy_start(base, "GET ", any, &chaos);
-    e2e_limits("backoff_base=1,backoff_max=3,short_base=1,short_max=2,idle_max=3,healthy_sse=30");
-    e2e_create(url, type);
-    append_burst(url, type, &draws, &want);
-    struct e2e_process *p = dstream_start("read", "-q", "--until", "closed", "--live", mode,
-                                          e2e_url_at(proxy_url(x), "s"));
-    for (int i = 0; i < 60; i++) {
-        append_burst(url, type, &draws, &want);
-        if (i % 8 == 0)
-            e2e_until_out(p, want.n);
-    }
-    e2e_close(url);
-    e2e_status(p, 0);
-    e2e_same(e2e_printf("%s by %s, seed %llu", type, mode, (unsigned long long)seed), p->out_data,
-             want);
-    e2e_kill(server, SIGTERM);
-    proxy_stop(x);
-}
-
-static void over_anything_by(const char *mode, const char *type)
-{
-    uint64_t seeds = getenv("DSTREAM_SOAK") ? 200 : 4;
-    for (uint64_t seed = 0; seed < seeds; seed++)
-        over_anything(mode, type, seed);
-}
-
-E2E(cut, anything_anywhere_of_json_by_sse)
-{
-    over_anything_by("sse", TYPE_JSON);
-}
-
-E2E(cut, anything_anywhere_of_binary_as_it_is_followed_by_itself)
-{
-    over_anything_by("auto", TYPE_BINARY);
-}
-
-E2E(cut, anything_anywhere_of_json_by_long_poll)
-{
-    over_anything_by("long-poll", TYPE_JSON);
-}
-
-E2E(cut, anything_anywhere_of_text)
-{
-    over_anything_by("auto", TYPE_TEXT);
 }

@@ -35,12 +35,12 @@ E2E(harness, a_signal_is_told_from_a_status)
 /* What a plan for the answer to one GET makes of a body. */
 static struct proxy_plan first_as(void *ctx, unsigned k)
 {
-    return k == 0 ? *(struct proxy_plan *)ctx : (struct proxy_plan){PROXY_WHOLE, 0};
+    return k == 0 ? *(struct proxy_plan *)ctx : (struct proxy_plan){.how = PROXY_WHOLE};
 }
 
 static void cut_and_compare(enum proxy_how how, size_t at, bool whole)
 {
-    struct proxy_plan plan = {how, at};
+    struct proxy_plan plan = {.how = how, .at = at};
     struct proxy *p = proxy_start(e2e_base(), "offset=-1", first_as, &plan);
     char *url = e2e_printf("%s?offset=-1", e2e_url_at(proxy_url(p), "s"));
     struct e2e_answer a = e2e_http("GET", url, NULL, (struct e2e_bytes){0});
@@ -62,6 +62,64 @@ E2E_BOTH(harness, the_proxy_cuts_where_it_is_told)
         cut_and_compare(PROXY_CLEAN, at, true);
         cut_and_compare(PROXY_BREAK, at, false);
         cut_and_compare(PROXY_RESET, at, false);
+    }
+}
+
+/* What becomes of a GET that is answered so at the second time. */
+static struct proxy_plan second_as(void *ctx, unsigned k)
+{
+    return k == 1 ? *(struct proxy_plan *)ctx : (struct proxy_plan){.how = PROXY_WHOLE};
+}
+
+/* Asks twice, with an append in between, and expects this status and body of the second answer. */
+static void second_answer(enum proxy_how how, const char *query, long status, const char *body)
+{
+    struct proxy_plan plan = {.how = how, .at = 3};
+    e2e_create(e2e_url("s"), "application/octet-stream");
+    char *start = e2e_append(e2e_url("s"), "application/octet-stream", e2e_text("1"));
+    if (strcmp(query, "offset=") == 0)
+        query = e2e_printf("offset=%s", start);
+    struct proxy *p = proxy_start(e2e_base(), "GET", second_as, &plan);
+    char *url = e2e_printf("%s?%s", e2e_url_at(proxy_url(p), "s"), query);
+    e2e_http("GET", url, NULL, (struct e2e_bytes){0});
+    char *next = e2e_append(e2e_url("s"), "application/octet-stream", e2e_text("234567"));
+    struct e2e_answer a = e2e_http("GET", url, NULL, (struct e2e_bytes){0});
+    cr_expect_eq(a.status, status, "%s: %ld", proxy_name(how), a.status);
+    e2e_same(proxy_name(how), a.body, e2e_text(body));
+    cr_expect_eq(proxy_befell(p, how), how == PROXY_WHOLE ? 2 : 1, "%s", proxy_name(how));
+    if (how == PROXY_EARLY)
+        cr_expect_str_eq(a.next, next, "%s", a.next);
+    proxy_stop(p);
+    e2e_delete(e2e_url("s"));
+}
+
+E2E_BOTH(harness, the_proxy_delays_and_makes_up_answers)
+{
+    second_answer(PROXY_WHOLE, "offset=-1", 200, "1234567");
+    second_answer(PROXY_PAUSE, "offset=-1", 200, "1234567");
+    second_answer(PROXY_DRIP, "offset=-1", 200, "1234567");
+    second_answer(PROXY_STALE, "offset=-1", 200, "1");
+    second_answer(PROXY_STALE, "live=long-poll&offset=now", 204, "");
+    second_answer(PROXY_EARLY, "offset=", 200, "");
+    second_answer(PROXY_EARLY, "live=long-poll&offset=-1", 204, "");
+}
+
+/* Nothing comes, or no more, whether the connection stays or not. */
+E2E_EMBEDDED(harness, the_proxy_stands_still_and_loses)
+{
+    static const struct proxy_plan plans[] = {
+        {.how = PROXY_MUTE}, {.how = PROXY_STALL, .at = 4}, {.how = PROXY_LOST}};
+    static const char *const says[] = {"no answer began", "no byte of the answer came", "reset"};
+    e2e_limits("header=300,silence=300,retries=0");
+    e2e_create(e2e_url("s"), "text/plain");
+    e2e_append(e2e_url("s"), "text/plain", e2e_text("0123456789"));
+    for (int i = 0; i < 3; i++) {
+        struct proxy_plan plan = plans[i];
+        struct proxy *p = proxy_start(e2e_base(), "GET", first_as, &plan);
+        struct e2e_process *c = dstream_run("read", "-v", e2e_url_at(proxy_url(p), "s"));
+        e2e_status(c, i < 2 ? 75 : 69);
+        e2e_says(c, says[i]);
+        proxy_stop(p);
     }
 }
 

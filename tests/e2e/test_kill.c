@@ -204,15 +204,10 @@ E2E_BOTH(kill, at_each_step_of_one_answer)
 
 /* --- at random moments ------------------------------------------------------------------------ */
 
-static uint64_t below(uint64_t *state, uint64_t n)
-{
-    return (e2e_draw(state) >> 16) % n;
-}
-
 /* The moment of the kill: a time that is more often short than long. */
 static void pass(uint64_t *state)
 {
-    uint64_t us = below(state, UINT64_C(1) << below(state, 17));
+    uint64_t us = e2e_below(state, UINT64_C(1) << e2e_below(state, 17));
     nanosleep(&(struct timespec){.tv_nsec = (long)us * 1000}, NULL);
 }
 
@@ -222,12 +217,12 @@ static struct e2e_process *follow(const struct written *w, uint64_t *state)
 {
     static const char *const modes[] = {"auto", "long-poll", "sse"};
     static const char *const when[] = {"batch", "1ms", "1d", "100"};
-    const char *mode = modes[below(state, strcmp(w->type, TYPE_TEXT) == 0 ? 2 : 3)];
-    if (below(state, 2) == 0)
-        e2e_limits(e2e_printf("kill_%s=%u", below(state, 2) ? "at" : "after",
-                              (unsigned)below(state, 40) + 1));
+    const char *mode = modes[e2e_below(state, strcmp(w->type, TYPE_TEXT) == 0 ? 2 : 3)];
+    if (e2e_below(state, 2) == 0)
+        e2e_limits(e2e_printf("kill_%s=%u", e2e_below(state, 2) ? "at" : "after",
+                              (unsigned)e2e_below(state, 40) + 1));
     struct e2e_process *p = dstream_start("export", w->url, "-o", exported(), "-f", "--live", mode,
-                                          "--sync", when[below(state, 4)]);
+                                          "--sync", when[e2e_below(state, 4)]);
     e2e_limits("");
     return p;
 }
@@ -242,8 +237,8 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
     unsigned long longer = 0, on_its_way = 0;
     for (unsigned long i = 0; i < kills; i++) {
         struct e2e_process *p = follow(&w, &state);
-        for (uint64_t n = below(&state, 4); n > 0; n--) {
-            written_add(&w, 1 + below(&state, 2000));
+        for (uint64_t n = e2e_below(&state, 4); n > 0; n--) {
+            written_add(&w, 1 + e2e_below(&state, 2000));
             pass(&state);
         }
         pass(&state);
@@ -253,7 +248,7 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
         longer += file_length(exported()) > exported_state_length();
         on_its_way += e2e_exists(e2e_path("out.dstate.tmp"));
         /* Now and then all of it comes through, so that what follows goes on from there. */
-        if (below(&state, 8) == 0 || i == kills / 2) {
+        if (e2e_below(&state, 8) == 0 || i == kills / 2) {
             written_add(&w, 10);
             e2e_status(dstream_run("export", w.url, "-o", exported()), 0);
             exported_same(what, w.want);

@@ -14,7 +14,7 @@ static struct proxy_plan whole(void *ctx, unsigned k)
 {
     (void)ctx;
     (void)k;
-    return (struct proxy_plan){PROXY_WHOLE, 0};
+    return (struct proxy_plan){.how = PROXY_WHOLE};
 }
 
 /* Message `i`, as it is appended and as it is printed. */

@@ -81,16 +81,11 @@ static void finish(struct reading *x, struct e2e_bytes want)
 
 /* --- messages --------------------------------------------------------------------------------- */
 
-static uint64_t below(uint64_t *state, uint64_t n)
-{
-    return (e2e_draw(state) >> 16) % n;
-}
-
 /* Mostly short. The text of a JSON message is the same when a server prints it anew. */
 static struct e2e_bytes message(const char *type, uint64_t i, uint64_t *state)
 {
     static struct e2e_bytes m;
-    size_t n = 1 + below(state, below(state, 50) == 0 ? 3000 : 120);
+    size_t n = 1 + e2e_below(state, e2e_below(state, 50) == 0 ? 3000 : 120);
     bool json = strcmp(type, TYPE_JSON) == 0;
     m.n = 0;
     if (json && i % 10 == 0)

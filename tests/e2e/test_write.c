@@ -42,7 +42,7 @@ static struct proxy_plan whole(void *ctx, unsigned k)
 {
     (void)ctx;
     (void)k;
-    return (struct proxy_plan){PROXY_WHOLE, 0};
+    return (struct proxy_plan){.how = PROXY_WHOLE};
 }
 
 /* The messages of JSON bodies as one array, without what a server may put between tokens. */
