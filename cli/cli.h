@@ -62,6 +62,8 @@ int ds_cli_usage(struct ds_cli *c, const char *fmt, ...) __attribute__((format(p
 void ds_cli_warn(struct ds_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A line of news, as under -v; silent under -q. */
 void ds_cli_say(struct ds_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A line that belongs to a failure: -q does not hide it. */
+void ds_cli_tell(struct ds_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Flushes what was printed to stdout. DS_EXIT_OK, or reports the error (also one of an earlier
  * write); dies of PIPE where the reader has gone. */
 int ds_cli_flush(struct ds_cli *c);
@@ -97,5 +99,7 @@ int ds_cmd_serve(struct ds_cli *c);
 int ds_cmd_decode(struct ds_cli *c);
 int ds_cmd_state(struct ds_cli *c);
 int ds_cmd_help(struct ds_cli *c);
+/* state show of a producer's journal. */
+int ds_state_show_journal(struct ds_cli *c, const char *path);
 
 #endif

@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#include "base/text.h"
 #include "cli/unary.h"
 
 /* --- times ------------------------------------------------------------------------------------ */
@@ -36,16 +35,6 @@ static bool is_time(const char *s)
         return true;
     const char *end = *s == '+' || *s == '-' ? match(s + 1, "99:99") : NULL;
     return end && !*end;
-}
-
-/* The TTL as the wire has it, in whole seconds; "" where there is none. */
-static bool ttl_of(const char *given, struct ds_buf *out)
-{
-    int64_t ms;
-    if (!given)
-        return true;
-    return ds_parse_duration(given, &ms) && ms > 0 && ms % 1000 == 0 &&
-           ds_buf_addf(out, "%lld", (long long)(ms / 1000)) == DSTREAM_OK && ds_buf_str(out);
 }
 
 /* --- the command ------------------------------------------------------------------------------ */
@@ -129,9 +118,8 @@ int ds_cmd_create(struct ds_cli *c)
     if (o->expires && !is_time(o->expires))
         return ds_cli_usage(c, "--expires: wanted is a time as 2030-01-02T03:04:05Z");
     ds_buf_init(&ttl, 32);
-    int status = ttl_of(o->ttl, &ttl)
-                     ? create_with(c, ttl.data)
-                     : ds_cli_usage(c, "--ttl: wanted are whole seconds, from 1 up");
+    int status =
+        ds_unary_ttl(o->ttl, &ttl) ? create_with(c, ttl.data) : ds_cli_usage(c, DS_UNARY_TTL);
     ds_buf_free(&ttl);
     return status;
 }

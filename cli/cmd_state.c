@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dstream state show FILE: a checkpoint in words. Takes no lock, so it works beside an export. */
+/* dstream state show FILE: a checkpoint in words, or as the JSON that it is. Takes no lock, so it
+ * works beside an export. */
 #include "config.h"
 
 #include "cli/cli.h"
@@ -10,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/http.h"
 #include "base/text.h"
+#include "store/log.h"
 #include "store/state.h"
 
 /* More than all fields can take, each byte of them escaped: reserved at once, so that no addition
@@ -125,7 +127,9 @@ static int show_state(struct ds_cli *cli, const char *name)
     int status;
     if (!c || ds_buf_reserve(&b, SHOWN_MAX) != DSTREAM_OK)
         ds_error_set(&err, DSTREAM_ERR_NOMEM, "no memory to read a state file");
-    else if (find(cli, name, &path, c, &missing, &err) == DSTREAM_OK)
+    else if (find(cli, name, &path, c, &missing, &err) == DSTREAM_OK && cli->opt.json)
+        (void)ds_checkpoint_write(&b, c);
+    else if (err.code == DSTREAM_OK)
         show_all(&b, path.data, c);
     if (missing)
         ds_error_set(&err, DSTREAM_ERR_IO, "%s: no such state file, nor %s.dstate", name, name);
@@ -140,5 +144,7 @@ int ds_cmd_state(struct ds_cli *c)
 {
     if (c->nargs != 2 || strcmp(c->args[0], "show") != 0)
         return ds_cli_usage(c, "state: give \"show\" and one file: dstream state show FILE");
+    if (ds_log_is(c->fileops, c->args[1]))
+        return ds_state_show_journal(c, c->args[1]);
     return show_state(c, c->args[1]);
 }

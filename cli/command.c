@@ -163,6 +163,14 @@ void ds_cli_say(struct ds_cli *c, const char *fmt, ...)
     va_end(ap);
 }
 
+void ds_cli_tell(struct ds_cli *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    print_va(c, "", fmt, ap);
+    va_end(ap);
+}
+
 _Noreturn void ds_cli_die(int sig)
 {
     sigset_t set;

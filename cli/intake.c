@@ -7,11 +7,9 @@
 
 #include "base/alloc.h"
 
-/* What a side may hold beside a message of the largest size: whole ones before it, the brackets,
+/* What a side may hold beside a message of the largest size and whole ones before it: the brackets,
  * and the piece that made it overflow with a separator behind each byte. */
-#define SLACK (DS_INTAKE_LOAD + 2 * DS_INTAKE_PIECE + 16)
-/* Memory that an empty side keeps. */
-#define KEEP (2 * DS_INTAKE_LOAD)
+#define SLACK (2 * DS_INTAKE_PIECE + 16)
 
 static struct ds_intake_side *filling(struct ds_intake *in)
 {
@@ -20,18 +18,19 @@ static struct ds_intake_side *filling(struct ds_intake *in)
 
 static enum dstream_code clear(struct ds_intake *in, struct ds_intake_side *s)
 {
-    ds_items_reset(&s->items, KEEP);
+    ds_items_reset(&s->items, 2 * in->load_max);
     s->end[0] = s->end[1] = in->taken;
     return in->json ? ds_buf_addc(&s->items.bytes, '[') : DSTREAM_OK;
 }
 
-enum dstream_code ds_intake_init(struct ds_intake *in, bool json, const struct ds_limits *limits)
+enum dstream_code ds_intake_init(struct ds_intake *in, bool json, size_t load_max,
+                                 const struct ds_limits *limits)
 {
-    *in = (struct ds_intake){.json = json, .load_max = DS_INTAKE_LOAD};
+    *in = (struct ds_intake){.json = json, .load_max = load_max};
     ds_json_cut_init(&in->cut, DS_JSON_VALUES, limits->json_depth);
-    size_t max = json ? limits->max_event : 0;
+    size_t max = json ? limits->max_event : 0, more = load_max + SLACK;
     for (int i = 0; i < 2; i++)
-        ds_items_init(&in->sides[i].items, max > SIZE_MAX - SLACK ? SIZE_MAX : max + SLACK);
+        ds_items_init(&in->sides[i].items, max > SIZE_MAX - more ? SIZE_MAX : max + more);
     in->message_max = max;
     in->piece = ds_malloc(DS_INTAKE_PIECE);
     return in->piece ? clear(in, filling(in)) : DSTREAM_ERR_NOMEM;

@@ -14,9 +14,6 @@
 #include "base/limits.h"
 #include "decode/jsoncut.h"
 
-#define DS_INTAKE_LOAD                                                                             \
-    ((size_t)1024 * 1024) /* bytes of a load, but for a message that is larger                     \
-                           */
 #define DS_INTAKE_PIECE ((size_t)64 * 1024)
 
 /* What is being filled. */
@@ -47,8 +44,9 @@ struct ds_load {
     uint64_t messages; /* of JSON, else 0 */
 };
 
-/* ERR_NOMEM. */
-enum dstream_code ds_intake_init(struct ds_intake *in, bool json, const struct ds_limits *limits);
+/* `load_max`: bytes of a load, but for a message that is larger. ERR_NOMEM. */
+enum dstream_code ds_intake_init(struct ds_intake *in, bool json, size_t load_max,
+                                 const struct ds_limits *limits);
 void ds_intake_free(struct ds_intake *in);
 
 /* Where the next piece is to be read to, at most *n bytes; NULL while the last one is not used up,

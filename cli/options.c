@@ -10,6 +10,7 @@
 #include "base/url.h"
 #include "cli/format.h"
 #include "cli/headers.h"
+#include "producer/producer.h"
 
 /* --- commands --------------------------------------------------------------------------------- */
 
@@ -267,6 +268,33 @@ static const char *set_create(struct ds_cli_options *o, const struct ds_option *
     return value && !value[0] ? "a content type behind the =" : NULL;
 }
 
+static const char *set_epoch(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->epoch_given = true;
+    o->claim = strcmp(value, "claim") == 0;
+    return o->claim || ds_parse_u64(value, DS_EPOCH_MAX, &o->epoch)
+               ? NULL
+               : "a number up to 2^53-1, or claim";
+}
+
+static const char *set_in_flight(struct ds_cli_options *o, const struct ds_option *self,
+                                 char *value)
+{
+    uint64_t n = 0;
+    (void)self;
+    bool good = ds_parse_u64(value, DS_WINDOW_MAX, &n) && n > 0;
+    o->in_flight = (unsigned)n;
+    return good ? NULL : "a number from 1 to 64";
+}
+
+static const char *set_split(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->lines = strcmp(value, "newline") == 0;
+    return o->lines ? NULL : "newline";
+}
+
 /* --- the table -------------------------------------------------------------------------------- */
 
 #define PRINTING   (DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORT)
@@ -292,11 +320,12 @@ const struct ds_option ds_option_table[] = {
      "OFFSET. "
      "tail starts at now, the others at the beginning.",
      set_from, AT(from)},
-    {"state", 'S', "FILE", false, false, DS_GROUP_RANGE, READING, "state",
+    {"state", 'S', "FILE", false, false, DS_GROUP_RANGE, READING | DS_CMD_WRITE, "state",
      "Go on from the state file, where there is one, and keep it current. For read and tail it is "
      "written after the output, so that a crash can make output come twice, never be lost. For "
      "export and record it is the name of the state file, instead of that of the output with "
-     ".dstate added.",
+     ".dstate added. For write it is a producer's journal: what is not acknowledged is written "
+     "there before it is sent, and sent again after a crash.",
      set_text, AT(state)},
     {"reset", 0, NULL, false, false, DS_GROUP_RANGE, READING, NULL,
      "Forget the position that the state file has.", set_flag, AT(reset)},
@@ -410,8 +439,9 @@ const struct ds_option ds_option_table[] = {
      DS_CMD_CREATE | DS_CMD_WRITE | DS_CMD_DECODE, "type",
      "The stream's content type, as application/json. write asks the server where it is not given.",
      set_text, AT(type)},
-    {"ttl", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_CREATE, "ttl",
-     "The stream goes when it was not used for this long: whole seconds.", set_ttl, 0},
+    {"ttl", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_CREATE | DS_CMD_WRITE, "ttl",
+     "The stream goes when it was not used for this long: whole seconds. write: with --create.",
+     set_ttl, 0},
     {"expires", 0, "TIME", false, false, DS_GROUP_WRITING, DS_CMD_CREATE, "expires",
      "The stream goes at this time, as 2030-01-02T03:04:05Z.", set_text, AT(expires)},
     {"data", 0, "FILE", false, false, DS_GROUP_WRITING, DS_CMD_CREATE | DS_CMD_CLOSE, "data",
@@ -430,10 +460,46 @@ const struct ds_option ds_option_table[] = {
      AT(close_after)},
     {"print-offset", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
      "Print the offset behind what was written, on standard output.", set_flag, AT(print_offset)},
+    {"producer", 0, "ID", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, "producer",
+     "Write exactly once, as the producer of this name: a lost answer is asked for again, and "
+     "never stores anything twice. Each writer of a stream needs an id of its own; one that "
+     "starts under the id of another takes over from it.",
+     set_text, AT(producer)},
+    {"epoch", 0, "N|claim", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
+     "The producer's epoch: a number that no earlier run has used, or claim, one above that which "
+     "the server has. Without it each run draws one from the clock, which is above all before.",
+     set_epoch, 0},
+    {"linger", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, "linger",
+     "How long a message waits for others to share a request with it. The default is 5ms.",
+     set_duration, AT(linger)},
+    {"batch-bytes", 0, "SIZE", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, "batch-bytes",
+     "The most that goes into one request. The default is 1MiB. With --producer no message may be "
+     "larger; without it, one that is goes alone.",
+     set_size, AT(batch_bytes)},
+    {"in-flight", 0, "N", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, "in-flight",
+     "How many requests of a producer are under way at once, 64 at most. The default is 5.",
+     set_in_flight, 0},
+    {"split", 0, "HOW", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, "split",
+     "newline: on a stream that is not JSON, a line is a message, and no request ends inside of "
+     "one. For --producer.",
+     set_split, 0},
+    {"delivery-timeout", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_WRITE,
+     "delivery-timeout", "After how long without progress a producer gives up. The default is 2m.",
+     set_duration, AT(delivery_timeout)},
+    {"journal-max-age", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_WRITE,
+     "journal-max-age",
+     "How old may be what a journal holds without a fate: servers forget producers after a while, "
+     "and then would store it once more. The default is 6d.",
+     set_duration, AT(journal_max_age)},
+    {"force", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
+     "Send what is older than that all the same.", set_flag, AT(force)},
+    {"tee", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
+     "Print the messages on standard output as well, as they are taken in. For --producer.",
+     set_flag, AT(tee)},
     {"yes", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_DELETE, NULL, "Do not ask.", set_flag,
      AT(yes)},
-    {"json", 0, NULL, false, false, DS_GROUP_OUTPUT, DS_CMD_STAT, NULL, "Print one JSON object.",
-     set_flag, AT(json)},
+    {"json", 0, NULL, false, false, DS_GROUP_OUTPUT, DS_CMD_STAT | DS_CMD_STATE, NULL,
+     "Print one JSON object.", set_flag, AT(json)},
 
     {"listen", 0, "HOST:PORT", false, false, DS_GROUP_SERVER, DS_CMD_SERVE, NULL,
      "Where to listen. The default is 127.0.0.1:4437; port 0 is any that is free.", set_text,
@@ -652,6 +718,10 @@ void ds_cli_options_init(struct ds_cli_options *o)
                                  .stall_timeout = -1,
                                  .header_timeout = -1,
                                  .replica_lag = -1,
+                                 .linger = 5,
+                                 .batch_bytes = (uint64_t)1 << 20,
+                                 .journal_max_age = -1,
+                                 .delivery_timeout = -1,
                                  .sse_time = -1,
                                  .poll_time = -1};
 }

@@ -78,6 +78,15 @@ struct ds_cli_options {
     bool closed, close_after, json, yes, print_offset;
     const char *create_type; /* write --create[=TYPE] */
     bool create;
+    const char *producer; /* its id */
+    bool epoch_given, claim;
+    uint64_t epoch;
+    int64_t linger;                            /* ms */
+    uint64_t batch_bytes;                      /* of one request */
+    unsigned in_flight;                        /* 0: not given */
+    bool lines, tee;                           /* --split newline */
+    bool force;                                /* old batches of a journal are sent all the same */
+    int64_t journal_max_age, delivery_timeout; /* ms; -1: not given */
     /* serve */
     const char *listen; /* --listen HOST:PORT */
     uint64_t page_size;

@@ -36,6 +36,9 @@ void ds_status_text(struct ds_buf *out, const struct ds_status_now *now, double 
     ds_buf_adds(out, "/s");
     if (now->offset[0])
         ds_buf_addf(out, ", at %s", now->offset);
+    if (now->retries > 0)
+        ds_buf_addf(out, ", %llu retr%s", (unsigned long long)now->retries,
+                    now->retries == 1 ? "y" : "ies");
     if (retry_in >= 0)
         ds_buf_addf(out, ", retry in %lld s", (long long)((retry_in + 999) / 1000));
     else

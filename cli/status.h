@@ -11,6 +11,7 @@ struct ds_status_now {
     uint64_t bytes, messages;
     const char *offset; /* "" where it says nothing: several streams */
     const char *doing;  /* "catching up", "live" */
+    uint64_t retries;   /* of writing; 0: nothing is said of them */
     int64_t retry_at;   /* by ds_loop_now(); DS_NEVER: not waiting for a retry */
 };
 typedef void (*ds_status_ask)(void *ctx, struct ds_status_now *out);

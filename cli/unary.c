@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "base/url.h"
 #include "cli/network.h"
 #include "cli/signals.h"
@@ -76,6 +77,15 @@ enum dstream_code ds_unary_check_closed(struct ds_unary *u)
     return ds_error_set(&u->error, DSTREAM_ERR_PROTOCOL,
                         "the server took the request (%d), but did not close the stream",
                         closing.status);
+}
+
+bool ds_unary_ttl(const char *given, struct ds_buf *out)
+{
+    int64_t ms;
+    if (!given)
+        return true;
+    return ds_parse_duration(given, &ms) && ms > 0 && ms % 1000 == 0 &&
+           ds_buf_addf(out, "%lld", (long long)(ms / 1000)) == DSTREAM_OK && ds_buf_str(out);
 }
 
 int ds_unary_end(struct ds_unary *u, int status)

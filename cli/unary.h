@@ -27,6 +27,10 @@ enum dstream_code ds_unary_call(struct ds_unary *u, struct ds_call_config c);
 /* After a call that closes: that the stream is closed, which not every server that accepts the
  * request does. Asks, where the answer did not say so. ERR_PROTOCOL where it is not. */
 enum dstream_code ds_unary_check_closed(struct ds_unary *u);
+/* What --ttl was given as the wire has it, in whole seconds; "" for NULL. False where it is
+ * something else, which DS_UNARY_TTL says. */
+bool ds_unary_ttl(const char *given, struct ds_buf *out);
+#define DS_UNARY_TTL "--ttl: wanted are whole seconds, from 1 up"
 /* Lets go of everything. Dies of INT or TERM where one came, else returns `status`. */
 int ds_unary_end(struct ds_unary *u, int status);
 

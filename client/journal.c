@@ -272,6 +272,7 @@ static enum dstream_code read_fates(struct ds_journal *j, struct fields *f)
         struct ds_record_fate fate = {.first = get_number(f), .count = get_number(f)};
         fate.epoch = get_number(f);
         fate.seq = get_number(f);
+        fate.mark = get_number(f);
         fate.fate = (enum ds_fate)get_number(f);
         uint64_t flags = get_number(f);
         fate.close = flags & FLAG_CLOSE;
@@ -447,6 +448,17 @@ uint64_t ds_journal_oldest(const struct ds_journal *j)
     return j->first < j->nbatches ? j->batches[j->first].time : 0;
 }
 
+enum dstream_code ds_journal_set_type(struct ds_journal *j, const char *content_type,
+                                      struct dstream_error *err)
+{
+    char *copy = j->exists ? NULL : ds_strdup(content_type);
+    if (!copy)
+        return j->exists ? DSTREAM_OK : no_memory(err);
+    ds_free(j->type);
+    j->type = copy;
+    return DSTREAM_OK;
+}
+
 const char *ds_journal_type(const struct ds_journal *j)
 {
     return j->exists ? j->type : "";
@@ -481,8 +493,13 @@ enum dstream_code ds_journal_show(const struct ds_fileops *ops, const char *path
     copy_text(out->content_type, sizeof out->content_type, j->type);
     for (size_t i = j->first; i < j->nbatches; i++)
         out->messages += j->batches[i].b.count;
-    for (size_t i = j->fate_first; i < j->nfates; i++)
-        out->untold += j->fates[i].f.count;
+    for (size_t i = j->fate_first; i < j->nfates; i++) {
+        const struct ds_record_fate *f = &j->fates[i].f;
+        uint64_t *sum = f->fate == DS_FATE_ACKED     ? &out->untold_stored
+                        : f->fate == DS_FATE_UNKNOWN ? &out->untold_unknown
+                                                     : &out->untold_not_written;
+        *sum += f->count;
+    }
     ds_journal_free(j);
     return rc;
 }
@@ -542,10 +559,11 @@ static enum dstream_code put_fate(struct ds_journal *j, const struct ds_record_f
 {
     uint64_t flags = (f->close ? FLAG_CLOSE : 0) | (f->maybe_duplicate ? FLAG_DOUBT : 0) |
                      (f->duplicate ? FLAG_DUPLICATE : 0);
-    const uint64_t n[] = {f->first,          f->count, f->epoch,          f->seq,
-                          (uint64_t)f->fate, flags,    (uint64_t)f->code, (uint64_t)f->status};
+    const uint64_t n[] = {f->first, f->count,          f->epoch,
+                          f->seq,   f->mark,           (uint64_t)f->fate,
+                          flags,    (uint64_t)f->code, (uint64_t)f->status};
     enum dstream_code rc = DSTREAM_OK;
-    for (size_t i = 0; i < 8 && rc == DSTREAM_OK; i++)
+    for (size_t i = 0; i < 9 && rc == DSTREAM_OK; i++)
         rc = put_number(&j->b, n[i]);
     return rc == DSTREAM_OK ? put_text(&j->b, f->offset) : rc;
 }

@@ -41,6 +41,10 @@ uint64_t ds_journal_oldest(const struct ds_journal *j);
 /* The content type that the journal was begun with; "" where it is new. */
 const char *ds_journal_type(const struct ds_journal *j);
 
+/* The type that a new one is begun with, where it was not known when it was opened. */
+enum dstream_code ds_journal_set_type(struct ds_journal *j, const char *content_type,
+                                      struct dstream_error *err);
+
 /* Writes a record down; one that begins the file anew is durable then. `unix_ms` is the time. After
  * a failure nothing more is written. ERR_IO, ERR_LIMIT, ERR_NOMEM. */
 enum dstream_code ds_journal_write(struct ds_journal *j, struct ds_record *r, uint64_t unix_ms,
@@ -58,8 +62,9 @@ struct ds_journal_summary {
     uint64_t epoch, mark;
     enum ds_epoch_kind epoch_kind;
     uint64_t batches, messages, bytes; /* without a fate */
-    uint64_t untold;                   /* messages whose fate was not told */
-    uint64_t oldest;                   /* as of ds_journal_oldest() */
+    uint64_t untold_stored;            /* messages whose fate was not told */
+    uint64_t untold_not_written, untold_unknown;
+    uint64_t oldest; /* as of ds_journal_oldest() */
 };
 enum dstream_code ds_journal_show(const struct ds_fileops *ops, const char *path,
                                   struct ds_journal_summary *out, bool *missing,

@@ -7,8 +7,6 @@
 #include "base/header.h"
 #include "base/url.h"
 
-/* Of a request, bytes: the producer keeps positions in 32 bits. */
-#define BATCH_MAX  ((size_t)1 << 30)
 #define GROWTH_MAX 1000 /* of the waits between tries */
 
 /* --- text ------------------------------------------------------------------------------------- */
@@ -236,7 +234,7 @@ enum dstream_code dstream_options_set_linger(dstream_options *o, int64_t ms)
 
 enum dstream_code dstream_options_set_batch(dstream_options *o, size_t bytes, size_t messages)
 {
-    if (bytes < 1 || bytes > BATCH_MAX || messages < 1)
+    if (bytes < 1 || bytes > DS_BATCH_MAX || messages < 1)
         return DSTREAM_ERR_ARGUMENT;
     o->producer.max_batch_bytes = bytes;
     o->producer.max_batch_items = messages;

@@ -240,6 +240,11 @@ enum ds_append ds_producer_append(struct ds_producer *p, const void *message, si
     return DS_APPEND_TAKEN;
 }
 
+uint64_t ds_batch_mark(const struct ds_batch *b)
+{
+    return b->cut ? 0 : b->mark;
+}
+
 /* --- the verbs that end a batch --------------------------------------------------------------- */
 
 uint64_t ds_producer_flush(struct ds_producer *p, int64_t now)
@@ -364,6 +369,7 @@ static struct ds_batch *part(struct ds_producer *p, const struct ds_batch *b, ui
         return NULL;
     c->first = b->first + from;
     c->mark = b->mark;
+    c->cut = b->cut || from + n < b->count;
     c->state = DS_BATCH_QUEUED;
     c->opened_at = b->opened_at;
     c->sealed_at = b->sealed_at;

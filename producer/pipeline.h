@@ -37,6 +37,7 @@ struct ds_batch {
     struct ds_batch *next;
     uint64_t first, count;
     uint64_t mark;
+    bool cut; /* it was split from what the mark is the end of */
     struct ds_buf body;
     uint32_t *ends; /* of message i in the body; NULL: of a journal, cannot be split */
     size_t ends_cap;
@@ -198,6 +199,8 @@ bool ds_batch_is_open(const struct ds_producer *p);
 /* Cuts what is longer than `limit` and has more than one message; false without memory, when what
  * there is then stays good. */
 bool ds_batch_split_all(struct ds_producer *p, size_t limit);
+/* Of the input at its end; 0: not known. */
+uint64_t ds_batch_mark(const struct ds_batch *b);
 /* Why it was not acknowledged; NULL where it was. */
 const struct dstream_error *ds_batch_error(const struct ds_producer *p, const struct ds_batch *b);
 /* Of the larger half of it. */

@@ -452,6 +452,7 @@ static struct ds_producer_step report(struct ds_producer *p)
         .retryable = b->fate == DS_FATE_NOT_WRITTEN && dstream_is_retryable(e->code),
         .epoch = b->epoch,
         .seq = b->seq,
+        .mark = ds_batch_mark(b),
         .offset = b->offset ? b->offset : "",
         .error = e,
     };

@@ -38,7 +38,8 @@
 
 #define DS_EPOCH_MAX  (((uint64_t)1 << 53) - 1) /* of epochs and sequence numbers */
 #define DS_WINDOW_MAX 64
-#define DS_ID_MAX     1024 /* bytes of a producer id */
+#define DS_BATCH_MAX  ((size_t)1 << 30) /* bytes of a request: positions in it are of 32 bits */
+#define DS_ID_MAX     1024              /* bytes of a producer id */
 
 /* What (id, epoch) meets on the server. */
 enum ds_epoch_kind {
@@ -71,6 +72,7 @@ struct ds_record_batch {
 struct ds_record_fate {
     uint64_t first, count;
     uint64_t epoch, seq;
+    uint64_t mark; /* of the input at its end; 0: not known */
     enum ds_fate fate;
     bool close, duplicate, maybe_duplicate;
     const char *offset; /* ACKED: the stream's, after it; "" where the server did not say */
@@ -165,6 +167,7 @@ struct ds_producer_result {
     bool earlier;         /* of an earlier run, which could not tell it any more */
     bool retryable;       /* to append the same again is safe, and may help */
     uint64_t epoch, seq;
+    uint64_t mark;                     /* of the input at their end; 0: not known */
     const char *offset;                /* ACKED: the stream's, after it; "" where not known */
     const struct dstream_error *error; /* NULL with ACKED */
 };

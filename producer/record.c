@@ -53,6 +53,7 @@ static void show_fate(const struct ds_batch *b, const struct dstream_error *e,
         .count = b->count,
         .epoch = b->epoch,
         .seq = b->seq,
+        .mark = ds_batch_mark(b),
         .fate = b->fate,
         .close = b->close,
         .duplicate = b->duplicate,
@@ -233,6 +234,7 @@ static bool resume_fate(struct ds_producer *p, const struct ds_record_fate *r)
     b->count = r->count;
     b->epoch = r->epoch;
     b->seq = r->seq;
+    b->mark = r->mark;
     b->fate = r->fate;
     b->close = r->close;
     b->duplicate = r->duplicate;

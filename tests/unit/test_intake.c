@@ -60,7 +60,7 @@ static struct outcome feed(bool json, const char *p, size_t n, size_t piece, siz
     struct ds_intake in;
     struct ds_limits limits = ds_limits_default();
     limits.max_event = 5000;
-    cr_assert_eq(ds_intake_init(&in, json, &limits), DSTREAM_OK);
+    cr_assert_eq(ds_intake_init(&in, json, (size_t)1 << 20, &limits), DSTREAM_OK);
     in.load_max = load_max;
     enum dstream_code rc = DSTREAM_OK;
     for (size_t i = 0; i < n && rc == DSTREAM_OK;) {
@@ -201,7 +201,7 @@ Test(intake, a_file_ends_a_value)
     struct ds_limits limits = ds_limits_default();
     struct ds_load l;
     size_t n;
-    cr_assert_eq(ds_intake_init(&in, true, &limits), DSTREAM_OK);
+    cr_assert_eq(ds_intake_init(&in, true, (size_t)1 << 20, &limits), DSTREAM_OK);
     for (int i = 0; i < 2; i++) {
         memcpy(ds_intake_room(&in, &n), "12", 2);
         cr_assert_eq(ds_intake_add(&in, 2), DSTREAM_OK);
@@ -283,7 +283,7 @@ Test(intake, memory_that_runs_out_loses_nothing_that_it_has_said)
         struct ds_intake in;
         struct ds_limits limits = ds_limits_default();
         ds_alloc_fail_after(n);
-        if (ds_intake_init(&in, true, &limits) == DSTREAM_OK) {
+        if (ds_intake_init(&in, true, (size_t)1 << 20, &limits) == DSTREAM_OK) {
             size_t room;
             char *to = ds_intake_room(&in, &room);
             in.load_max = 8;

@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dstream write --producer: each message of the input is stored once, or what became of it is said.
+ *
+ * One piece of the input is read a turn of the loop, cut into messages, and these are given to the
+ * producer until it has no more room; then reading waits for it. What became of the messages is
+ * kept as ranges, and said at the end, or before the journal says that it was said.
+ */
+#include "config.h"
+
+#include "cli/write.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cli/input.h"
+#include "cli/messages.h"
+#include "cli/signals.h"
+#include "cli/status.h"
+#include "cli/wall.h"
+#include "client/options.h"
+#include "client/producer.h"
+#include "store/checkpoint.h"
+
+#define MAX_AGE_MS ((int64_t)6 * 24 * 3600 * 1000)
+#define RANGES     64
+#define TEXT_MAX   ((size_t)1 << 14)
+
+/* Messages in a row with the same fate. */
+struct range {
+    enum ds_fate fate;
+    uint64_t first, count; /* count 0: only the stream's close */
+    bool earlier;          /* of an earlier run */
+    bool from_known;
+    uint64_t from, to; /* input bytes; to 0: not known */
+};
+
+struct once {
+    const struct ds_write *c;
+    struct ds_unary *u;
+    struct ds_cli *cli;
+    struct ds_input input;
+    struct ds_messages messages;
+    uint64_t skipped; /* of the input, as `messages` knows */
+    dstream_producer *p;
+    bool full;     /* the producer has no room */
+    bool more;     /* there may be more input at once */
+    bool ending;   /* nothing more is appended */
+    bool draining; /* INT or TERM came */
+    bool ended;
+    bool broken_pipe; /* nobody reads what --tee prints */
+    struct range ranges[RANGES];
+    size_t nranges;
+    bool said;       /* what became of some of them */
+    bool refused;    /* the producer did not take a message: its end may say why */
+    bool mark_known; /* where the messages of the last result ended */
+    uint64_t mark;
+    struct dstream_error earlier; /* of what an earlier run could not tell any more */
+    struct ds_status status;
+    int64_t retry_at;
+};
+
+static uint64_t unix_ms(void)
+{
+    int64_t ms = ds_wall_now();
+    return ms > 0 ? (uint64_t)ms : 0;
+}
+
+/* --- what became of the messages -------------------------------------------------------------- */
+
+static bool continues(const struct range *a, const struct range *b)
+{
+    return a->fate == b->fate && a->earlier == b->earlier && a->first + a->count == b->first;
+}
+
+static void add_number(struct ds_buf *b, const char *before, uint64_t n)
+{
+    ds_buf_addf(b, "%s%llu", before, (unsigned long long)n);
+}
+
+/* "messages 3 to 9, bytes 20 to 99 of the input". Bytes that were not cut into messages have no
+ * numbers. */
+static void add_range(struct ds_buf *b, const struct once *w, const struct range *r)
+{
+    bool counted = w->messages.how != DS_MESSAGES_BYTES || r->to == 0;
+    if (r->count == 0) {
+        ds_buf_adds(b, "the closing of the stream");
+        return;
+    }
+    if (counted && r->count == 1)
+        add_number(b, "message ", r->first + 1);
+    else if (counted)
+        add_number(b, "messages ", r->first + 1);
+    if (counted && r->count > 1)
+        add_number(b, " to ", r->first + r->count);
+    if (r->to == 0)
+        return;
+    if (counted)
+        ds_buf_adds(b, ", ");
+    if (r->from_known && r->from < r->to) {
+        add_number(b, "bytes ", r->from);
+        add_number(b, " to ", r->to - 1);
+    } else {
+        add_number(b, "up to byte ", r->to - 1);
+    }
+    ds_buf_adds(b, " of the input");
+}
+
+/* One line for all that have this fate. Part of a failure, so -q does not hide it. */
+static void say_fate(struct once *w, enum ds_fate fate, bool earlier)
+{
+    static const char *const names[] = {[DS_FATE_ACKED] = "stored",
+                                        [DS_FATE_UNKNOWN] = "may be stored or not",
+                                        [DS_FATE_NOT_WRITTEN] = "not stored",
+                                        [DS_FATE_KEPT] = "kept for the next run in "};
+    const char *between = "";
+    struct ds_buf b;
+    ds_buf_init(&b, TEXT_MAX);
+    for (size_t i = 0; i < w->nranges; i++) {
+        const struct range *r = &w->ranges[i];
+        if (r->fate != fate || r->earlier != earlier)
+            continue;
+        ds_buf_adds(&b, between);
+        add_range(&b, w, r);
+        between = "; ";
+    }
+    const char *text = b.len > 0 ? ds_buf_str(&b) : NULL;
+    bool kept = fate == DS_FATE_KEPT;
+    if (text)
+        ds_cli_tell(w->cli, "%s%s%s: %s", earlier && !kept ? "by an earlier run, " : "",
+                    names[fate], kept ? w->cli->opt.state : "", text);
+    ds_buf_free(&b);
+}
+
+/* What was said is not said again. */
+static void say_fates(struct once *w)
+{
+    for (int earlier = 1; earlier >= 0; earlier--) {
+        for (enum ds_fate fate = DS_FATE_ACKED; fate <= DS_FATE_KEPT; fate++)
+            say_fate(w, fate, earlier);
+    }
+    if (w->nranges == 0 && !w->said)
+        ds_cli_tell(w->cli, "nothing was stored");
+    w->said = true;
+    w->nranges = 0;
+}
+
+static bool any_failed(const struct once *w)
+{
+    for (size_t i = 0; i < w->nranges; i++) {
+        if (w->ranges[i].fate != DS_FATE_ACKED)
+            return true;
+    }
+    return false;
+}
+
+static void on_result(void *ctx, dstream_producer *p, const dstream_result *result)
+{
+    struct once *w = ctx;
+    const struct ds_producer_result *r = ds_producing_result(result);
+    struct range x = {r->fate, r->first, r->count, r->earlier, w->mark_known, w->mark, r->mark};
+    struct range *last = w->nranges > 0 ? &w->ranges[w->nranges - 1] : NULL;
+    (void)p;
+    w->mark_known = r->mark > 0;
+    w->mark = r->mark;
+    w->retry_at = DS_NEVER;
+    if (r->earlier && r->error && w->earlier.code == DSTREAM_OK && r->fate != DS_FATE_KEPT)
+        w->earlier = *r->error;
+    if (last && continues(last, &x)) {
+        last->count += x.count;
+        last->to = x.to;
+        return;
+    }
+    if (w->nranges == RANGES)
+        say_fates(w);
+    w->ranges[w->nranges++] = x;
+}
+
+/* --- the journal ------------------------------------------------------------------------------ */
+
+/* What is to be marked as told is said before. */
+static enum dstream_code write_record(void *ctx, struct ds_record *r, struct dstream_error *err)
+{
+    struct once *w = ctx;
+    if (r->kind == DS_RECORD_TOLD && any_failed(w))
+        say_fates(w);
+    return ds_journal_write(w->c->journal, r, unix_ms(), err);
+}
+
+static enum dstream_code sync_records(void *ctx, struct dstream_error *err)
+{
+    struct once *w = ctx;
+    return ds_journal_sync(w->c->journal, err);
+}
+
+static enum dstream_code check_age(const struct ds_write *c)
+{
+    const struct ds_cli_options *o = &c->u->cli->opt;
+    uint64_t oldest = ds_journal_oldest(c->journal), now = unix_ms();
+    int64_t max = o->journal_max_age >= 0 ? o->journal_max_age : MAX_AGE_MS;
+    if (oldest == 0 || o->force || now <= oldest || now - oldest <= (uint64_t)max)
+        return DSTREAM_OK;
+    return ds_error_set(&c->u->error, DSTREAM_ERR_OUTCOME_UNKNOWN,
+                        "%.200s: what it holds without a fate is %llu hours old: the server may "
+                        "have forgotten the producer since, and store it once more. It may be "
+                        "stored or not: look at the stream's end, then send it with --force, or "
+                        "begin with another --state file",
+                        o->state, (unsigned long long)((now - oldest) / 3600000));
+}
+
+enum dstream_code ds_write_open_journal(struct ds_write *c)
+{
+    struct ds_unary *u = c->u;
+    struct ds_checkpoint *url = ds_calloc(1, sizeof *url); /* knows how a URL is stored */
+    if (!url)
+        return ds_error_set(&u->error, DSTREAM_ERR_NOMEM, "no memory for a journal");
+    struct ds_journal_about about = {
+        .url = url->url, .id = u->cli->opt.producer, .content_type = ""};
+    enum dstream_code rc = ds_checkpoint_set_url(url, u->url.data, &u->error);
+    if (rc == DSTREAM_OK)
+        rc = ds_journal_open(&c->journal, u->cli->fileops, u->cli->opt.state, &about, &u->error);
+    ds_free(url);
+    if (rc != DSTREAM_OK)
+        return rc;
+    c->before = ds_journal_content(c->journal);
+    return check_age(c);
+}
+
+/* --- input ------------------------------------------------------------------------------------ */
+
+/* What was whole before is still written. */
+static void fail_input(struct once *w, const struct dstream_error *why)
+{
+    if (w->input.error.code == DSTREAM_OK)
+        ds_input_fail(&w->input, why);
+}
+
+static void tee(struct once *w, const char *p, size_t n)
+{
+    if (!w->cli->opt.tee || w->broken_pipe)
+        return;
+    w->broken_pipe = fwrite(p, 1, n, stdout) != n ||
+                     (w->messages.how == DS_MESSAGES_JSON && putchar('\n') == EOF);
+}
+
+static void flush_tee(struct once *w)
+{
+    if (!w->cli->opt.tee)
+        return;
+    w->broken_pipe |= fflush(stdout) != 0;
+    if (w->broken_pipe)
+        ds_input_stop(&w->input);
+}
+
+/* Gives the producer what was cut. False where it takes no more now. */
+static bool append(struct once *w)
+{
+    const char *p;
+    size_t n;
+    uint64_t end;
+    while (ds_messages_next(&w->messages, &p, &n, &end)) {
+        switch (ds_producing_append(w->p, p, n, end, 0, NULL)) {
+        case DSTREAM_APPEND_TAKEN:
+            break;
+        case DSTREAM_APPEND_AGAIN:
+            w->full = true;
+            ds_input_hold(&w->input);
+            return false;
+        case DSTREAM_APPEND_REFUSED:
+            w->refused = true;
+            fail_input(w, dstream_producer_refusal(w->p));
+            return false;
+        }
+        tee(w, p, n);
+        ds_messages_drop(&w->messages);
+    }
+    if (w->messages.error.code != DSTREAM_OK)
+        fail_input(w, &w->messages.error);
+    return true;
+}
+
+/* Bytes that were skipped count as looked at. */
+static void pass_skipped(struct once *w)
+{
+    w->messages.taken += w->input.skipped - w->skipped;
+    w->skipped = w->input.skipped;
+}
+
+/* One piece. */
+static void read_piece(struct once *w)
+{
+    size_t got = 0;
+    enum ds_input_got what =
+        ds_input_read(&w->input, ds_messages_room(&w->messages), DS_MESSAGES_PIECE, &got);
+    pass_skipped(w);
+    w->more = what == DS_INPUT_DATA || what == DS_INPUT_FILE_END;
+    if (what == DS_INPUT_DATA)
+        ds_messages_add(&w->messages, got);
+    else if (what == DS_INPUT_FILE_END)
+        ds_messages_end_file(&w->messages);
+    else
+        flush_tee(w);
+}
+
+/* --- going on --------------------------------------------------------------------------------- */
+
+/* The whole input was taken, and nothing was wrong with it. */
+static bool is_whole(const struct once *w)
+{
+    return w->input.error.code == DSTREAM_OK && !w->broken_pipe && ds_signals_ending() == 0 &&
+           w->earlier.code == DSTREAM_OK;
+}
+
+/* Closed already, and nothing to be written: all that is asked for is so. */
+static bool needs_close(const struct once *w)
+{
+    return w->cli->opt.close_after &&
+           !(w->u->result.closed && dstream_producer_count(w->p, DSTREAM_COUNT_TAKEN) == 0);
+}
+
+static void end_input(struct once *w)
+{
+    w->ending = true;
+    flush_tee(w);
+    if (needs_close(w) && is_whole(w))
+        (void)ds_producing_close_stream(w->p, NULL, 0, w->messages.taken, false);
+    else
+        dstream_producer_start_detach(w->p, w->draining ? DS_WRITE_DRAIN : -1);
+}
+
+/* INT or TERM: nothing more is read, and what was read goes out if it can soon. */
+static void stop_reading(struct once *w)
+{
+    if (ds_signals_ending() == 0 || w->draining)
+        return;
+    w->draining = w->ending = true;
+    ds_input_stop(&w->input);
+    dstream_producer_start_detach(w->p, DS_WRITE_DRAIN);
+}
+
+static void go_on(struct once *w)
+{
+    w->more = false;
+    stop_reading(w);
+    if (ds_signals_take(SIGUSR1))
+        ds_status_say(&w->status);
+    if (w->ending || w->full)
+        return;
+    bool room = append(w);
+    if (room && !w->input.ended) {
+        read_piece(w);
+        room = append(w);
+    }
+    if (w->input.ended && (room || !w->full))
+        end_input(w);
+}
+
+static void run(struct once *w)
+{
+    struct dstream_error e = {0};
+    for (go_on(w); !w->ended; go_on(w)) {
+        enum dstream_code rc = dstream_loop_turn(w->u->loop, w->more ? 0 : -1);
+        if (rc == DSTREAM_OK)
+            continue;
+        ds_error_set(&e, rc, "no memory for the loop");
+        ds_producing_stop(w->p, &e);
+    }
+    ds_input_stop(&w->input);
+}
+
+static void on_room(void *ctx, dstream_producer *p)
+{
+    struct once *w = ctx;
+    (void)p;
+    w->full = false;
+}
+
+static void on_end(void *ctx, dstream_producer *p, enum dstream_code code)
+{
+    struct once *w = ctx;
+    (void)p;
+    (void)code;
+    w->ended = true;
+}
+
+static void on_notice(void *ctx, dstream_producer *p, enum ds_producer_notice kind, int64_t delay,
+                      const struct dstream_error *why)
+{
+    struct once *w = ctx;
+    bool verbose = w->cli->opt.verbose > 0;
+    if (kind == DS_PRODUCER_RETRY) {
+        w->retry_at = ds_loop_now(w->u->loop) + delay;
+        if (verbose)
+            ds_cli_say(w->cli, "%s: %s: retry in %lld ms", w->u->name, why->message,
+                       (long long)delay);
+    } else if (verbose) {
+        ds_cli_say(w->cli, "%s: %s: goes on under epoch %llu", w->u->name, why->message,
+                   (unsigned long long)dstream_producer_count(p, DSTREAM_COUNT_EPOCH));
+    }
+}
+
+static void tell_status(void *ctx, struct ds_status_now *out)
+{
+    struct once *w = ctx;
+    *out =
+        (struct ds_status_now){.bytes = dstream_producer_count(w->p, DSTREAM_COUNT_STORED_BYTES),
+                               .messages = w->messages.how == DS_MESSAGES_BYTES
+                                               ? 0
+                                               : dstream_producer_count(w->p, DSTREAM_COUNT_STORED),
+                               .offset = dstream_producer_offset(w->p),
+                               .retries = dstream_producer_count(w->p, DSTREAM_COUNT_RETRIES),
+                               .doing = w->ending ? "waiting for the last answers"
+                                        : w->full ? "waiting for the server"
+                                                  : "writing",
+                               .retry_at = w->retry_at};
+}
+
+/* --- before ----------------------------------------------------------------------------------- */
+
+/* What the command line says of the epoch. One that continues a journal's batches keeps its own. */
+static enum dstream_code set_epoch(struct once *w)
+{
+    const struct ds_cli_options *o = &w->cli->opt;
+    const struct ds_producer_journal *before = w->c->before;
+    uint64_t used = before ? before->epoch + 1 : 0; /* up to this one, without it */
+    if (!o->epoch_given)
+        return dstream_options_set_epoch_auto(w->u->options, before ? before->epoch : 0);
+    if (o->claim)
+        return dstream_options_set_epoch(w->u->options, used, DSTREAM_EPOCH_CLAIM);
+    if (o->epoch >= used || (before && before->nbatches > 0))
+        return dstream_options_set_epoch(w->u->options, o->epoch, 0);
+    return ds_error_set(&w->u->error, DSTREAM_ERR_ARGUMENT,
+                        "--epoch %llu: %.200s has used epoch %llu: take a higher one, or leave "
+                        "the option out",
+                        (unsigned long long)o->epoch, o->state, (unsigned long long)used - 1);
+}
+
+static enum dstream_code set_options(struct once *w)
+{
+    const struct ds_cli_options *o = &w->cli->opt;
+    dstream_options *to = w->u->options;
+    enum dstream_code rc = set_epoch(w);
+    if (rc == DSTREAM_OK)
+        rc = dstream_options_set_linger(to, o->linger);
+    if (rc == DSTREAM_OK)
+        rc = dstream_options_set_batch(to, (size_t)o->batch_bytes, SIZE_MAX);
+    if (rc == DSTREAM_OK && o->in_flight > 0)
+        rc = dstream_options_set_in_flight(to, o->in_flight);
+    if (rc == DSTREAM_OK && o->delivery_timeout >= 0)
+        rc = dstream_options_set_delivery_timeout(to, o->delivery_timeout);
+    if (rc == DSTREAM_OK)
+        rc = dstream_options_set_trusted(to, true); /* they were cut by us */
+    return rc == DSTREAM_OK || w->u->error.code != DSTREAM_OK
+               ? rc
+               : ds_error_set(&w->u->error, rc, "an option for writing cannot be used");
+}
+
+static enum dstream_code open_producer(struct once *w)
+{
+    static const struct ds_journal_ops ops = {write_record, sync_records};
+    const struct ds_write *c = w->c;
+    struct ds_producing more = {.on_notice = on_notice, .notice_ctx = w};
+    enum dstream_code rc = set_options(w);
+    if (rc == DSTREAM_OK && c->journal) {
+        more.journal = &ops;
+        more.journal_ctx = w;
+        more.from = c->before;
+        more.first_id = ds_journal_next_id(c->journal);
+        rc = ds_journal_set_type(c->journal, c->type, &w->u->error);
+    }
+    if (rc == DSTREAM_OK)
+        rc = ds_producing_open(&w->p, w->u->loop, w->u->url.data, c->type, w->cli->opt.producer,
+                               w->u->options, &more, &w->u->error);
+    if (rc != DSTREAM_OK)
+        return rc;
+    dstream_producer_on_result(w->p, on_result, w);
+    dstream_producer_on_room(w->p, on_room, w);
+    dstream_producer_on_end(w->p, on_end, w);
+    return rc;
+}
+
+/* Whether an earlier run has failed, and could not say so. */
+static bool has_untold(const struct ds_producer_journal *j)
+{
+    for (size_t i = 0; j && i < j->nfates; i++) {
+        if (j->fates[i].fate != DS_FATE_ACKED)
+            return true;
+    }
+    return false;
+}
+
+static enum dstream_code begin(struct once *w)
+{
+    const struct ds_write *c = w->c;
+    const struct ds_cli_options *o = &w->cli->opt;
+    bool json = ds_type_is_json(c->type);
+    enum ds_messages_how how = json       ? DS_MESSAGES_JSON
+                               : o->lines ? DS_MESSAGES_LINES
+                                          : DS_MESSAGES_BYTES;
+    size_t max = (size_t)o->batch_bytes, brackets = json ? 2 : 0;
+    max = max > brackets ? max - brackets : 1;
+    ds_input_init(&w->input, w->u->loop, c->files, c->nfiles);
+    w->input.skip = c->before ? c->before->mark : 0;
+    w->mark_known = !c->before;
+    if (ds_messages_init(&w->messages, how, max, w->cli->limits.json_depth) != DSTREAM_OK)
+        return ds_error_set(&w->u->error, DSTREAM_ERR_NOMEM, "no memory for input");
+    enum dstream_code rc = open_producer(w);
+    /* Then that is all that is done: who asked for it has to know before more is written. */
+    if (has_untold(c->before))
+        ds_input_stop(&w->input);
+    if (c->journal)
+        ds_journal_forget(c->journal);
+    return rc;
+}
+
+/* --- after ------------------------------------------------------------------------------------ */
+
+static void add_count(struct ds_buf *b, uint64_t n, const char *what)
+{
+    ds_buf_addf(b, "%llu %s%s", (unsigned long long)n, what, n == 1 ? "" : "s");
+}
+
+static void say_written(struct once *w)
+{
+    struct ds_buf b;
+    ds_buf_init(&b, 1024);
+    if (w->messages.how != DS_MESSAGES_BYTES) {
+        add_count(&b, dstream_producer_count(w->p, DSTREAM_COUNT_STORED), "message");
+        ds_buf_adds(&b, ", ");
+    }
+    add_count(&b, dstream_producer_count(w->p, DSTREAM_COUNT_STORED_BYTES), "byte");
+    add_number(&b, ", epoch ", dstream_producer_count(w->p, DSTREAM_COUNT_EPOCH));
+    if (ds_buf_str(&b))
+        ds_cli_say(w->cli, "%s: written: %s", w->u->name, b.data);
+    ds_buf_free(&b);
+}
+
+static int succeed(struct once *w)
+{
+    const struct ds_cli_options *o = &w->cli->opt;
+    const char *end = dstream_producer_final_offset(w->p);
+    struct ds_unary *u = w->u;
+    if (!end || !end[0])
+        end = dstream_producer_offset(w->p);
+    if (o->print_offset && !end[0]) {
+        if (ds_unary_call(u, (struct ds_call_config){.kind = DS_CALL_STAT}) != DSTREAM_OK)
+            return ds_cli_fail(w->cli, &u->error);
+        end = u->result.next;
+    }
+    if (o->print_offset)
+        (void)printf("%s\n", end);
+    if (o->verbose > 0 || o->epoch_given)
+        say_written(w);
+    return ds_cli_flush(w->cli);
+}
+
+static int finish(struct once *w)
+{
+    const struct dstream_error *e = dstream_producer_error(w->p), *first = e;
+    if (e->code == DSTREAM_OK && is_whole(w))
+        return succeed(w);
+    if (e->code != DSTREAM_OK)
+        (void)ds_cli_fail(w->cli, e);
+    if (w->earlier.code != DSTREAM_OK) {
+        (void)ds_cli_fail(w->cli, &w->earlier);
+        first = first->code == DSTREAM_OK ? &w->earlier : first;
+    }
+    if (w->input.error.code != DSTREAM_OK && !(w->refused && e->code != DSTREAM_OK)) {
+        (void)ds_cli_fail(w->cli, &w->input.error);
+        first = first->code == DSTREAM_OK ? &w->input.error : first;
+    }
+    say_fates(w);
+    int tee_status = ds_cli_flush(w->cli);
+    if (first->code != DSTREAM_OK)
+        return (int)ds_exit_of(first);
+    return tee_status != DS_EXIT_OK ? tee_status : DS_EXIT_FAILURE;
+}
+
+int ds_write_once(const struct ds_write *c)
+{
+    struct once *w = ds_calloc(1, sizeof *w);
+    int status;
+    if (!w) {
+        ds_error_set(&c->u->error, DSTREAM_ERR_NOMEM, "no memory for writing");
+        return ds_cli_fail(c->u->cli, &c->u->error);
+    }
+    w->c = c;
+    w->u = c->u;
+    w->cli = c->u->cli;
+    w->retry_at = DS_NEVER;
+    if (begin(w) == DSTREAM_OK) {
+        ds_status_start(&w->status, w->cli, w->u->loop, tell_status, w);
+        run(w);
+        ds_status_end(&w->status);
+        status = finish(w);
+    } else {
+        status = ds_cli_fail(w->cli, &w->u->error);
+    }
+    (void)dstream_producer_free(w->p);
+    ds_messages_free(&w->messages);
+    ds_free(w);
+    return status;
+}
