@@ -4,7 +4,7 @@
  * answers, loses them, and gives stale and early ones instead, while the stream is written. What is
  * delivered is the stream, each byte once.
  *
- * DSTREAM_SOAK makes them many; DSTREAM_SEED=SEED plays that one alone.
+ * DSTREAM_SOAK=N makes the fresh ones 5 N; DSTREAM_SEED=SEED plays that one alone.
  */
 #include "config.h"
 
@@ -19,7 +19,7 @@
 
 #define FIXED        6 /* lives of each kind that are the same in every run */
 #define FRESH        1
-#define FRESH_SOAK   50
+#define FRESH_SOAK   5 /* instead, for each of DSTREAM_SOAK */
 #define FAULTS_A_ROW 5 /* then an answer passes, so that every life ends */
 
 /* Nothing is waited for as long as it would be; and nothing is given up, since answers pass. */
@@ -180,7 +180,8 @@ static void lives(const char *mode, const char *type)
                                  "--page-size", "300",  NULL};
     const char *paged = e2e_kind() == E2E_EMBEDDED ? e2e_serve(NULL, pages) : NULL;
     bool alone = getenv("DSTREAM_SEED") != NULL;
-    unsigned fresh = e2e_soak() > 1 && !alone ? FRESH_SOAK : FRESH, fixed = alone ? 0 : FIXED;
+    unsigned soak = alone ? 1 : (unsigned)e2e_soak(), fresh = soak > 1 ? FRESH_SOAK * soak : FRESH;
+    unsigned fixed = alone ? 0 : FIXED;
     unsigned befell[PROXY_HOWS] = {0}, met = 0;
     uint64_t seed = e2e_fresh_seed();
     fprintf(stderr, "%s of %s: DSTREAM_SEED=%llu and %u more\n", mode ? mode : "catch-up", type,
