@@ -239,6 +239,8 @@ static int run(struct ds_cli *c)
     case DS_CMD_EXPORT:
     case DS_CMD_RECORD:
         return ds_cmd_export(c);
+    case DS_CMD_REPLAY:
+        return ds_cmd_replay(c);
     case DS_CMD_DECODE:
         return ds_cmd_decode(c);
     case DS_CMD_STATE:

@@ -10,6 +10,7 @@
 #include "base/url.h"
 #include "cli/format.h"
 #include "cli/headers.h"
+#include "cli/pace.h"
 #include "producer/producer.h"
 
 /* --- commands --------------------------------------------------------------------------------- */
@@ -21,6 +22,7 @@ const struct ds_command_info ds_command_table[DS_COMMANDS] = {
      "write a stream to a file, each byte once, over any interruption"},
     {"record", DS_CMD_RECORD, "URL -o FILE",
      "keep a stream's answers in a file, with their timing"},
+    {"replay", DS_CMD_REPLAY, "FILE", "play a recording, with its timing"},
     {"create", DS_CMD_CREATE, "URL", "create a stream"},
     {"write", DS_CMD_WRITE, "URL [FILE...]", "append files or standard input to a stream"},
     {"close", DS_CMD_CLOSE, "URL", "close a stream for good"},
@@ -145,9 +147,22 @@ static const char *set_from(struct ds_cli_options *o, const struct ds_option *se
 static const char *set_until(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     (void)self;
+    if (o->command == DS_CMD_REPLAY) {
+        o->until = NULL;
+        return strcmp(value, "end") == 0 || (ds_cli_parse_from(value, &o->until, &o->until_skip) &&
+                                             !ds_token_is_sentinel(o->until))
+                   ? NULL
+                   : "end, or OFFSET[,SKIP] with SKIP a number";
+    }
     o->until_closed = strcmp(value, "closed") == 0;
     o->until_end = strcmp(value, "end") == 0;
     return o->until_closed || o->until_end ? NULL : "end or closed";
+}
+
+static const char *set_speed(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    return ds_pace_parse(value, &o->speed) ? NULL : "a number above 0, as 1, 0.5 or 20, or max";
 }
 
 static const char *set_require(struct ds_cli_options *o, const struct ds_option *self, char *value)
@@ -299,6 +314,7 @@ static const char *set_split(struct ds_cli_options *o, const struct ds_option *s
 
 #define PRINTING   (DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORT)
 #define READING    (PRINTING | DS_CMD_RECORD)
+#define RANGED     (READING | DS_CMD_REPLAY)
 #define WRITING    (DS_CMD_CREATE | DS_CMD_WRITE | DS_CMD_CLOSE)
 #define NETWORK    (READING | WRITING | DS_CMD_DELETE | DS_CMD_STAT)
 #define EVERYWHERE (~0U)
@@ -314,11 +330,12 @@ const struct ds_option ds_option_table[] = {
     {"verbose", 'v', NULL, false, false, DS_GROUP_GENERAL, EVERYWHERE, "verbose",
      "Print a line for each request and for each retry, on standard error.", set_more, AT(verbose)},
 
-    {"from", 0, "POSITION", false, false, DS_GROUP_RANGE, READING, "from",
+    {"from", 0, "POSITION", false, false, DS_GROUP_RANGE, RANGED, "from",
      "Where to start: beginning (the same as -1), now, or OFFSET[,SKIP], as printed at the end of "
      "an earlier run. SKIP counts messages of a JSON stream, else bytes, to leave out after "
      "OFFSET. "
-     "tail starts at now, the others at the beginning.",
+     "tail starts at now, the others at the beginning. For replay it is a position in the "
+     "recording.",
      set_from, AT(from)},
     {"state", 'S', "FILE", false, false, DS_GROUP_RANGE, READING | DS_CMD_WRITE, "state",
      "Go on from the state file, where there is one, and keep it current. For read and tail it is "
@@ -332,17 +349,17 @@ const struct ds_option ds_option_table[] = {
     {"follow", 'f', NULL, false, false, DS_GROUP_RANGE, READING, "follow",
      "At the end wait for more, until the stream is closed. tail always does.", set_flag,
      AT(follow)},
-    {"until", 0, "WHEN", false, false, DS_GROUP_RANGE, READING, "until",
+    {"until", 0, "WHEN", false, false, DS_GROUP_RANGE, RANGED, "until",
      "When to stop: end, where the stream ends now, or closed, which follows the stream until it "
-     "is closed.",
+     "is closed. For replay: end, or OFFSET[,SKIP], a position in the recording.",
      set_until, 0},
-    {"count", 'n', "N", false, false, DS_GROUP_RANGE, READING, "count",
+    {"count", 'n', "N", false, false, DS_GROUP_RANGE, RANGED, "count",
      "Stop after N messages. Only JSON streams have messages.", set_count, 0},
-    {"bytes", 0, "SIZE", false, false, DS_GROUP_RANGE, READING, "bytes",
+    {"bytes", 0, "SIZE", false, false, DS_GROUP_RANGE, RANGED, "bytes",
      "Stop after SIZE bytes of the stream. A message of a JSON stream is never cut: those come "
      "that fit.",
      set_bytes, AT(bytes)},
-    {"max-time", 0, "DURATION", false, false, DS_GROUP_RANGE, READING, "max-time",
+    {"max-time", 0, "DURATION", false, false, DS_GROUP_RANGE, RANGED, "max-time",
      "Stop after this time.", set_duration, AT(max_time)},
     {"idle", 0, "DURATION", false, false, DS_GROUP_RANGE, READING, "idle",
      "Stop when no data came for this long.", set_duration, AT(idle)},
@@ -350,6 +367,12 @@ const struct ds_option ds_option_table[] = {
      "Exit with 3 unless the closed stream was read to its end (closed), or a stream up to where "
      "it ended (end).",
      set_require, 0},
+    {"to", 0, "WHERE", false, false, DS_GROUP_OUTPUT, DS_CMD_REPLAY, NULL,
+     "Where to play to: -, standard output, which is the default.", set_text, AT(to)},
+    {"speed", 0, "SPEED", false, false, DS_GROUP_RANGE, DS_CMD_REPLAY, NULL,
+     "How fast to play: 1, the default, with the recorded timing; N, so many times as fast; or "
+     "max.",
+     set_speed, 0},
     {"live", 0, "MODE", false, false, DS_GROUP_RANGE, READING, "live",
      "How to follow: sse, long-poll, or auto, which is SSE for JSON and binary streams and "
      "long-poll for text. SSE changes text: it cannot carry carriage returns, or bytes that are "
@@ -370,7 +393,7 @@ const struct ds_option ds_option_table[] = {
      set_flag, AT(overwrite)},
     {"append", 0, NULL, false, false, DS_GROUP_OUTPUT, DS_CMD_READ | DS_CMD_EXPORT, "append",
      "Write behind what a file that exists has.", set_flag, AT(append)},
-    {"format", 'F', "FORMAT", false, false, DS_GROUP_OUTPUT, PRINTING, "format",
+    {"format", 'F', "FORMAT", false, false, DS_GROUP_OUTPUT, PRINTING | DS_CMD_REPLAY, "format",
      "raw, ndjson, envelope, or auto: ndjson for a JSON stream, else raw.", set_format, 0},
     {"sync", 0, "WHEN", false, false, DS_GROUP_OUTPUT, READING, "sync",
      "How often the state is made durable: a duration, a size of output, or batch, for each "
@@ -714,6 +737,7 @@ void ds_cli_options_init(struct ds_cli_options *o)
                                  .idle = -1,
                                  .live = DSTREAM_LIVE_AUTO,
                                  .sync_ms = 1000,
+                                 .speed = DS_PACE_UNIT,
                                  .connect_timeout = -1,
                                  .stall_timeout = -1,
                                  .header_timeout = -1,

@@ -25,9 +25,10 @@ enum ds_command {
     DS_CMD_STATE = 1 << 10,
     DS_CMD_HELP = 1 << 11,
     DS_CMD_RECORD = 1 << 12,
+    DS_CMD_REPLAY = 1 << 13,
     DS_CMD_EXPORTS = DS_CMD_EXPORT | DS_CMD_RECORD /* into a file with a checkpoint */
 };
-#define DS_COMMANDS 13 /* how many there are */
+#define DS_COMMANDS 14 /* how many there are */
 
 enum ds_format_kind { DS_FORMAT_AUTO, DS_FORMAT_RAW, DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE };
 
@@ -45,6 +46,8 @@ struct ds_cli_options {
     bool reset;
     bool follow;                  /* -f; read it through ds_cli_follows() */
     bool until_closed, until_end; /* --until */
+    const char *until;            /* of replay: a position; NULL: not given */
+    uint64_t until_skip;
     bool wait_create;
     bool has_count, has_bytes;
     uint64_t count, bytes;
@@ -87,6 +90,9 @@ struct ds_cli_options {
     bool lines, tee;                           /* --split newline */
     bool force;                                /* old batches of a journal are sent all the same */
     int64_t journal_max_age, delivery_timeout; /* ms; -1: not given */
+    /* replay */
+    const char *to; /* --to; NULL: not given */
+    uint64_t speed; /* in thousandths, DS_PACE_MAX: as fast as it goes */
     /* serve */
     const char *listen; /* --listen HOST:PORT */
     uint64_t page_size;

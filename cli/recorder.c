@@ -271,7 +271,7 @@ static enum dstream_code read_last(struct ds_recorder *r, struct ds_exporter *x,
     if (n < sizeof ENTRY_BEGINS || memcmp(line, ENTRY_BEGINS, sizeof ENTRY_BEGINS - 1) != 0)
         return not_a_recording(x, err);
     digits[strspn(digits, "0123456789")] = '\0';
-    if (!ds_parse_u64(digits, INT64_MAX / 2, &ms))
+    if (!ds_parse_u64(digits, INT64_MAX, &ms))
         return not_a_recording(x, err);
     r->last = (int64_t)ms;
     return DSTREAM_OK;

@@ -10,7 +10,8 @@
 #include "decode/jsoncut.h"
 #include "decode/walk.h"
 
-#define KEEP ((size_t)1 << 20) /* memory kept from one entry to the next */
+#define TIME_MAX ((UINT64_C(1) << 53) - 1) /* what JSON readers keep of a number */
+#define KEEP     ((size_t)1 << 20)         /* memory kept from one entry to the next */
 
 static const char *const names[] = {[DS_RECORDED_CATCH_UP] = "catch-up",
                                     [DS_RECORDED_LONG_POLL] = "long-poll",
@@ -126,7 +127,7 @@ static enum dstream_code take_type(struct line *l, struct ds_slice v)
 static enum dstream_code take_begun(struct line *l, struct ds_slice v)
 {
     uint64_t ms = 0;
-    enum dstream_code rc = take_number(l, v, INT64_MAX / 2, &ms);
+    enum dstream_code rc = take_number(l, v, TIME_MAX, &ms);
     l->has_begun = true;
     l->r->about.begun = (int64_t)ms;
     return rc;
@@ -138,7 +139,7 @@ static enum dstream_code take_time(struct line *l, struct ds_slice v)
 {
     struct ds_recording_entry *e = &l->r->entry;
     uint64_t ms = 0;
-    enum dstream_code rc = take_number(l, v, INT64_MAX / 2, &ms);
+    enum dstream_code rc = take_number(l, v, TIME_MAX, &ms);
     l->has_time = true;
     if (rc == DSTREAM_OK && (int64_t)ms < e->time)
         return fail(l, "is before that of the line before");

@@ -140,7 +140,7 @@ Test(options, wrong_ones_are_refused_with_what_is_wrong)
         {"read u --fro now", "no option --fro"},
         {"nope u", "no command nope"},
         {"read u --page-size 5", "--page-size is an option of serve"},
-        {"serve --from now", "--from is an option of read, tail, export and record"},
+        {"serve --from now", "--from is an option of read, tail, export, record and replay"},
         {"tail u -o x", "--output is an option of read, export and record"},
         {"read u --from", "--from needs an argument, POSITION"},
         {"read u -n", "--count needs an argument, N"},

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dstream replay: a recording to standard output, each entry when it is due. */
+#include "config.h"
+
+#include "cli/cli.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/http.h"
+#include "cli/format.h"
+#include "cli/output.h"
+#include "cli/player.h"
+#include "cli/run.h"
+#include "cli/signals.h"
+
+struct replaying {
+    struct ds_cli *cli;
+    struct ds_run run;
+    struct ds_source file; /* the recording, for what is said */
+    struct ds_player player;
+    enum ds_format_kind format;
+    bool ready; /* the format is settled */
+    bool whole; /* it was played to its end */
+    struct ds_output out;
+    struct ds_timer due;
+    uint64_t bytes, messages;
+    struct dstream_error error;
+};
+
+/* --- entries ---------------------------------------------------------------------------------- */
+
+static enum dstream_code settle(struct replaying *r)
+{
+    const struct ds_recording_about *about = &r->player.in.about;
+    enum dstream_code rc = ds_format_resolve(&r->format, about->json, &r->error);
+    if (rc == DSTREAM_OK)
+        rc = ds_output_open(&r->out, &r->error);
+    if (rc != DSTREAM_OK)
+        return rc;
+    if (r->out.terminal && r->format == DS_FORMAT_RAW && !ds_type_is_text(about->content_type))
+        return ds_error_set(&r->error, DSTREAM_ERR_ARGUMENT,
+                            "a binary stream is not shown on a terminal: use --format envelope, or "
+                            "send the output to a file or pipe");
+    r->ready = true;
+    return DSTREAM_OK;
+}
+
+static enum dstream_code put(void *ctx, const void *p, size_t n)
+{
+    struct replaying *r = ctx;
+    return ds_output_put(&r->out, p, n, &r->error);
+}
+
+static enum dstream_code play(struct replaying *r)
+{
+    struct ds_player *p = &r->player;
+    enum dstream_code rc = r->ready ? DSTREAM_OK : settle(r);
+    if (rc == DSTREAM_OK)
+        rc = ds_format_put(r->format, &p->batch, p->span.first, p->span.take, ds_player_received(p),
+                           put, r);
+    if (rc != DSTREAM_OK)
+        return r->error.code != DSTREAM_OK
+                   ? rc
+                   : ds_error_set(&r->error, rc, "%s: cannot format an entry", r->file.name);
+    r->bytes += p->span.bytes;
+    r->messages += p->span.messages;
+    ds_player_taken(p);
+    return DSTREAM_OK;
+}
+
+/* Plays what is due, and waits for what comes next. */
+static void go_on(void *ctx)
+{
+    struct replaying *r = ctx;
+    enum ds_player_step step = DS_PLAYER_BATCH;
+    while (step == DS_PLAYER_BATCH && !r->run.stop) {
+        int64_t now = ds_loop_update(r->run.loop);
+        step = ds_player_step(&r->player, now, &r->error);
+        if (step == DS_PLAYER_BATCH && play(r) != DSTREAM_OK)
+            step = DS_PLAYER_FAIL;
+        if (step == DS_PLAYER_BATCH && ds_signals_ending() != 0)
+            return;
+    }
+    if (step == DS_PLAYER_WAIT) {
+        if (ds_output_flush(&r->out, &r->error) == DSTREAM_OK)
+            (void)ds_timer_set(r->run.loop, &r->due, r->player.due);
+        else
+            r->run.stop = true;
+        return;
+    }
+    r->whole = step == DS_PLAYER_END;
+    r->run.stop = true;
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static void on_hangup(void *ctx, int fd, unsigned what)
+{
+    struct replaying *r = ctx;
+    (void)what;
+    (void)ds_loop_watch(r->run.loop, fd, 0, NULL, NULL);
+    r->out.gone = true;
+    r->run.stop = true;
+}
+
+static void tell(void *ctx, struct ds_status_now *out)
+{
+    const struct replaying *r = ctx;
+    *out = (struct ds_status_now){.bytes = r->bytes,
+                                  .messages = r->messages,
+                                  .offset = r->player.at.offset,
+                                  .doing = "playing",
+                                  .retry_at = DS_NEVER};
+}
+
+static void run(struct replaying *r)
+{
+    r->due.fire = go_on;
+    r->due.ctx = r;
+    ds_run_arm(&r->run, tell, r);
+    (void)ds_loop_watch(r->run.loop, STDOUT_FILENO, DS_LOOP_HANGUP, on_hangup, r);
+    go_on(r);
+    while (!r->run.stop) {
+        bool hup;
+        (void)ds_run_turn(&r->run, &hup, &r->error);
+    }
+    ds_status_end(&r->run.status);
+}
+
+static int finish(struct replaying *r)
+{
+    const struct ds_player *p = &r->player;
+    if (!r->out.gone && r->error.code != DSTREAM_ERR_CANCELLED) {
+        struct dstream_error second = {0};
+        (void)ds_output_close(&r->out, r->error.code == DSTREAM_OK ? &r->error : &second);
+    }
+    if (r->out.gone)
+        return DS_EXIT_OK;
+    if (r->error.code == DSTREAM_ERR_CANCELLED) /* INT or TERM ended a wait: they say it all */
+        return DS_EXIT_FAILURE;
+    if (r->error.code != DSTREAM_OK)
+        return ds_cli_fail(r->cli, &r->error);
+    if (r->whole && ds_player_torn(p) > 0)
+        ds_cli_warn(r->cli, "%s: its last line is cut after %zu bytes, and was left out",
+                    r->file.name, ds_player_torn(p));
+    if (p->at.offset[0])
+        ds_source_say_position(&r->file, p->at.offset, p->at.skip, p->at.closed,
+                               "to go on: --from");
+    return DS_EXIT_OK;
+}
+
+static enum dstream_code set_up(struct replaying *r)
+{
+    const struct ds_cli_options *o = &r->cli->opt;
+    struct ds_player_config c = {.path = r->cli->args[0],
+                                 .speed = o->speed,
+                                 .from = o->from,
+                                 .from_skip = o->from_skip,
+                                 .until = o->until,
+                                 .until_skip = o->until_skip,
+                                 .left = {.has_count = o->has_count,
+                                          .has_bytes = o->has_bytes,
+                                          .count = o->count,
+                                          .bytes = o->bytes},
+                                 .json_depth = r->cli->limits.json_depth};
+    ds_output_init(&r->out, NULL, false, false);
+    r->format = o->format;
+    r->file.run = &r->run;
+    ds_buf_init(&r->file.url, 1);
+    (void)snprintf(r->file.name, sizeof r->file.name, "%s", c.path);
+    enum dstream_code rc = ds_player_open(&r->player, &c, &r->error);
+    return rc == DSTREAM_OK ? ds_run_begin(&r->run, r->cli, &r->error) : rc;
+}
+
+static int check_options(struct ds_cli *c)
+{
+    const struct ds_cli_options *o = &c->opt;
+    if (c->nargs != 1)
+        return ds_cli_usage(c, c->nargs == 0 ? "no recording is named" : "one recording at a time");
+    if (o->from && strcmp(o->from, "now") == 0)
+        return ds_cli_usage(c, "--from now is no place in a recording");
+    if (o->to && strcmp(o->to, "-") != 0)
+        return ds_cli_usage(c, "--to: only - is known");
+    return DS_EXIT_OK;
+}
+
+int ds_cmd_replay(struct ds_cli *c)
+{
+    int status = check_options(c);
+    if (status != DS_EXIT_OK)
+        return status;
+    struct replaying r = {.cli = c};
+    if (set_up(&r) == DSTREAM_OK) {
+        run(&r);
+        status = finish(&r);
+        (void)ds_loop_watch(r.run.loop, STDOUT_FILENO, 0, NULL, NULL);
+        ds_timer_stop(r.run.loop, &r.due);
+        ds_run_end(&r.run);
+    } else {
+        status = ds_cli_fail(c, &r.error);
+    }
+    bool gone = r.out.gone;
+    ds_player_close(&r.player);
+    ds_output_free(&r.out);
+    if (ds_signals_ending() != 0)
+        ds_cli_die(ds_signals_ending());
+    if (gone)
+        ds_cli_die(SIGPIPE);
+    return status;
+}
