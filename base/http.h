@@ -18,6 +18,7 @@ struct ds_request {
     const char *const *headers; /* the protocol's own "Name: value" lines */
     size_t nheaders;
     bool send_user_headers; /* false once a redirect has left the origin */
+    bool little;            /* not much of its answer is expected to come at once */
     const void *body;       /* PUT, POST */
     size_t body_len;
 };

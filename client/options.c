@@ -57,7 +57,6 @@ dstream_options *dstream_options_new(void)
     dstream_options *o = ds_calloc(1, sizeof *o);
     if (!o)
         return NULL;
-    strcpy(o->offset, "-1");
     o->limits = ds_limits_default();
     o->producer = ds_producer_config_default();
     return o;
@@ -69,6 +68,8 @@ void dstream_options_free(dstream_options *o)
         return;
     list_free(&o->headers);
     list_free(&o->resolve);
+    ds_free(o->offset);
+    ds_free(o->witness);
     ds_free(o->cacert);
     ds_free(o->cert);
     ds_free(o->key);
@@ -85,9 +86,10 @@ enum dstream_code dstream_options_set_start(dstream_options *o, const char *offs
     size_t n = strlen(offset);
     if (ds_token_check(offset, n) != DSTREAM_OK || (skip > 0 && strcmp(offset, "now") == 0))
         return DSTREAM_ERR_ARGUMENT;
-    memcpy(o->offset, offset, n + 1);
-    o->skip = skip;
-    return DSTREAM_OK;
+    enum dstream_code rc = set_string(&o->offset, offset);
+    if (rc == DSTREAM_OK)
+        o->skip = skip;
+    return rc;
 }
 
 enum dstream_code dstream_options_set_live(dstream_options *o, enum dstream_live live)
@@ -313,15 +315,26 @@ void ds_options_set_recheck(dstream_options *o, bool on)
     o->recheck = on;
 }
 
+static enum dstream_code set_witness(dstream_options *o, const struct ds_witness *witness)
+{
+    struct ds_witness *copy = witness ? ds_calloc(1, sizeof *copy) : NULL;
+    if (witness && !copy)
+        return DSTREAM_ERR_NOMEM;
+    if (copy)
+        *copy = *witness;
+    ds_free(o->witness);
+    o->witness = copy;
+    return DSTREAM_OK;
+}
+
 enum dstream_code ds_options_set_seen(dstream_options *o, const char *content_type,
                                       const struct ds_witness *witness)
 {
     enum dstream_code rc = set_string(&o->content_type, content_type);
-    if (rc != DSTREAM_OK)
-        return rc;
-    o->seen = true;
-    o->witness = witness ? *witness : (struct ds_witness){.units = 0};
-    return DSTREAM_OK;
+    if (rc == DSTREAM_OK)
+        rc = set_witness(o, witness);
+    o->seen |= rc == DSTREAM_OK;
+    return rc;
 }
 
 void ds_options_set_notice(dstream_options *o, ds_on_notice on_notice, void *ctx)
@@ -348,6 +361,10 @@ static enum dstream_code copy_strings(dstream_options *to, const dstream_options
 {
     enum dstream_code rc = list_copy(&to->headers, &from->headers);
     if (rc == DSTREAM_OK)
+        rc = set_string(&to->offset, from->offset);
+    if (rc == DSTREAM_OK)
+        rc = set_witness(to, from->witness);
+    if (rc == DSTREAM_OK)
         rc = list_copy(&to->resolve, &from->resolve);
     if (rc == DSTREAM_OK)
         rc = set_string(&to->cacert, from->cacert);
@@ -367,7 +384,9 @@ dstream_options *ds_options_copy(const dstream_options *o)
         return copy;
     *copy = *o;
     copy->headers = copy->resolve = (struct ds_list){.n = 0};
-    copy->cacert = copy->cert = copy->key = copy->netrc = copy->proxy = copy->content_type = NULL;
+    copy->cacert = copy->cert = copy->key = copy->netrc = copy->proxy = NULL;
+    copy->offset = copy->content_type = NULL;
+    copy->witness = NULL;
     if (copy_strings(copy, o) != DSTREAM_OK) {
         dstream_options_free(copy);
         return NULL;

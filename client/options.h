@@ -13,7 +13,7 @@ struct ds_list {
 
 /* All strings are its own. */
 struct dstream_options {
-    char offset[DS_TOKEN_MAX + 1]; /* never empty */
+    char *offset; /* NULL: the beginning */
     uint64_t skip;
     enum dstream_live live;
     struct ds_list headers; /* checked: can be sent as they are */
@@ -28,7 +28,7 @@ struct dstream_options {
     enum dstream_gone on_gone;
     bool seen;                     /* an earlier session has read the stream */
     char *content_type;            /* NULL: not known */
-    struct ds_witness witness;     /* units 0: none */
+    struct ds_witness *witness;    /* NULL: none */
     dstream_on_request on_request; /* NULL: nothing is added */
     void *request_ctx;
     ds_on_notice on_notice; /* NULL: nobody wants to know */

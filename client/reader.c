@@ -368,12 +368,12 @@ static enum dstream_code make(dstream_reader *r, dstream_loop *loop, const char 
     o = r->options;
     struct ds_reader_config c = {
         .url = url,
-        .offset = o->offset,
+        .offset = o->offset ? o->offset : "-1",
         .skip = o->skip,
         .live = o->live,
         .stop_at_tail = o->stop_at_tail,
         .content_type = o->content_type,
-        .witness = o->witness.units > 0 ? &o->witness : NULL,
+        .witness = o->witness,
         .recheck = o->recheck,
         .parts = o->parts,
         .live_at_once = o->live_at_once,

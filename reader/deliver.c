@@ -11,12 +11,13 @@ static bool concrete(const struct ds_reader *r)
     return !ds_token_is_sentinel(r->pos);
 }
 
+/* The texts are those of the answer, or r->pos, which stay as long as the batch is on offer. */
 static void put_on_offer(struct ds_reader *r, const char *next, const char *cursor, unsigned flags)
 {
     struct dstream_batch *b = &r->batch;
-    strcpy(b->start, r->pos);
-    strcpy(b->next, next);
-    strcpy(b->cursor, cursor);
+    b->start = r->pos;
+    b->next = next;
+    b->cursor = cursor;
     b->flags = flags | (r->json ? (unsigned)DSTREAM_BATCH_JSON : 0);
     r->offered = true;
 }
@@ -84,8 +85,8 @@ static void set_position(struct ds_reader *r, const char *next)
     if (strcmp(r->pos, next) != 0) {
         r->a.moved = true;
         r->too_large = false;
+        strcpy(r->pos, next);
     }
-    strcpy(r->pos, next);
     if (concrete(r))
         r->gone[0] = '\0';
 }
@@ -178,14 +179,14 @@ static void take_named(struct ds_reader *r)
         a->up_to_date = a->closed = false;
         return;
     }
-    bool less = strcmp(r->named, a->next) < 0;
-    const char *next = less ? r->named : a->next;
-    if (less)
+    if (strcmp(r->named, a->next) < 0) {
+        strcpy(a->next, r->named);
         a->up_to_date = a->closed = false;
+    }
     if (r->skip > 0 && (!a->closed || must_skip(r)))
-        skip_all(r, 0, next, a->up_to_date);
+        skip_all(r, 0, a->next, a->up_to_date);
     else
-        offer_empty(r, next, a->cursor, a->up_to_date, a->closed);
+        offer_empty(r, a->next, a->cursor, a->up_to_date, a->closed);
     r->named[0] = '\0';
 }
 
@@ -296,8 +297,8 @@ void ds_reader_ack(struct ds_reader *r, int64_t now)
     if (r->has_payload || (b->flags & DSTREAM_BATCH_UP_TO_DATE))
         r->told_up_to_date = b->flags & DSTREAM_BATCH_UP_TO_DATE;
     if (b->flags & DSTREAM_BATCH_CLOSED)
-        ds_reader_finish(r, NULL);
+        ds_reader_finish(r, false);
     if (r->a.kind == DS_ASK_SSE)
         ds_events_take(&r->events);
-    ds_items_reset(&r->items, DS_READER_KEEP);
+    ds_items_reset(&r->items, r->told_up_to_date ? DS_READER_IDLE : DS_READER_KEEP);
 }

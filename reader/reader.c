@@ -83,7 +83,6 @@ enum dstream_code ds_reader_new(struct ds_reader **out, const struct ds_reader_c
     }
     r->url = url;
     configure(r, c);
-    ds_error_set_url(&r->error, url);
     *out = r;
     return DSTREAM_OK;
 }
@@ -123,7 +122,8 @@ const char *ds_reader_content_type(const struct ds_reader *r)
 
 const struct dstream_error *ds_reader_error(const struct ds_reader *r)
 {
-    return &r->error;
+    static const struct dstream_error none = {.code = DSTREAM_OK};
+    return r->failed ? &r->failure.error : &none;
 }
 
 const struct dstream_error *ds_reader_refusal(const struct ds_reader *r)
@@ -241,7 +241,7 @@ static struct ds_step no_request(struct ds_reader *r, enum dstream_code code)
                        DS_READER_URL);
     else
         ds_reader_fail(r, code, false, "no memory for a request");
-    ds_reader_finish(r, &r->failure.error);
+    ds_reader_finish(r, true);
     return (struct ds_step){.kind = DS_STEP_DONE};
 }
 
@@ -259,6 +259,7 @@ static struct ds_step send(struct ds_reader *r)
         .headers = r->headers,
         .nheaders = r->a.kind == DS_ASK_SSE ? 1 : 0,
         .send_user_headers = r->own_headers,
+        .little = r->a.kind != DS_ASK_PLAIN || !r->any_complete,
     };
     r->a.in_flight = true;
     return s;

@@ -27,13 +27,11 @@
 
 /* One batch: the data with its position. */
 struct dstream_batch {
-    const struct ds_items *items; /* lent by the reader until ds_reader_ack() */
-    size_t first;                 /* messages at its beginning that are left out (skip) */
-    size_t first_byte;            /* and bytes */
-    char start[DS_TOKEN_MAX + 1];
+    const struct ds_items *items;      /* lent by the reader until ds_reader_ack() */
+    size_t first;                      /* messages at its beginning that are left out (skip) */
+    size_t first_byte;                 /* and bytes */
+    const char *start, *next, *cursor; /* the same */
     uint64_t skip;
-    char next[DS_TOKEN_MAX + 1];
-    char cursor[DS_TOKEN_MAX + 1];
     unsigned flags;
 };
 

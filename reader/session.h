@@ -15,7 +15,8 @@
 #include "reader/reader.h"
 #include "sse/events.h"
 
-#define DS_READER_KEEP  ((size_t)1 << 20)   /* memory kept from one batch to the next */
+#define DS_READER_KEEP  ((size_t)1 << 20)   /* memory kept from one batch to the next, */
+#define DS_READER_IDLE  ((size_t)4096)      /* and while it waits for more at the tail */
 #define DS_READER_PIECE ((size_t)64 * 1024) /* of a body at a time, where parts are made of it */
 #define DS_READER_URL   ((size_t)64 * 1024)
 /* Bytes of an error's or redirect's body that are waited for, so that its connection can be kept.
@@ -114,12 +115,11 @@ struct ds_reader {
     bool told_up_to_date;
     int said_status; /* of the last whole answer; 0: none yet */
     char said_next[DS_TOKEN_MAX + 1];
-    bool closed_seen; /* a live answer said so, but not that all before it was read */
-    bool catching;    /* plain GETs, until one reaches the tail */
-    bool sse_off;     /* fallen back to long-poll */
-    bool finished;
+    bool closed_seen;      /* a live answer said so, but not that all before it was read */
+    bool catching;         /* plain GETs, until one reaches the tail */
+    bool sse_off;          /* fallen back to long-poll */
+    bool finished, failed; /* failed: of `failure` */
     bool paused;
-    struct dstream_error error;
     char named[DS_TOKEN_MAX + 1]; /* what an empty plain GET named beyond the position */
     bool tail_due, gone_due;
     char gone[DS_TOKEN_MAX + 1]; /* what is left lies behind this; "" once there is a position */
@@ -236,7 +236,8 @@ bool ds_reader_take_control(struct ds_reader *r);
 /* --- settle.c --------------------------------------------------------------------------------- */
 
 void ds_reader_settle(struct ds_reader *r, int64_t now, uint64_t random);
-void ds_reader_finish(struct ds_reader *r, const struct dstream_error *error);
+/* The end: of `failure`, or a regular one. */
+void ds_reader_finish(struct ds_reader *r, bool failed);
 /* The request is dropped before its answer was judged: what that asks for holds all the same. */
 void ds_reader_heed(struct ds_reader *r);
 /* Between two requests the stream may have been made anew: where it is to be made sure, the witness

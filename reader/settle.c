@@ -6,19 +6,17 @@
 #include "base/url.h"
 #include "reader/session.h"
 
-/* NULL: a regular end. */
-void ds_reader_finish(struct ds_reader *r, const struct dstream_error *error)
+void ds_reader_finish(struct ds_reader *r, bool failed)
 {
     if (r->finished)
         return;
     r->finished = true;
-    if (error)
-        r->error = *error;
+    r->failed = failed;
 }
 
 static void give_up(struct ds_reader *r)
 {
-    ds_reader_finish(r, &r->failure.error);
+    ds_reader_finish(r, true);
 }
 
 static void wait_at_least(struct ds_reader *r, int64_t until)
@@ -287,7 +285,7 @@ static void settle_tail(struct ds_reader *r, int64_t now)
                           r->a.next);
         settle_suspicion(r, now);
     } else if (at_tail(r)) {
-        ds_reader_finish(r, NULL);
+        ds_reader_finish(r, false);
     }
 }
 
@@ -299,7 +297,7 @@ static void settle_plain(struct ds_reader *r, int64_t now)
         return;
     r->catching = !r->a.up_to_date || r->closed_seen;
     if (off && (r->a.up_to_date || at_tail(r))) {
-        ds_reader_finish(r, NULL);
+        ds_reader_finish(r, false);
         return;
     }
     if (off && r->stop_at_tail && !r->tail[0])

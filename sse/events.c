@@ -5,8 +5,9 @@
 
 #include "decode/base64.h"
 
-/* Memory that is kept from one batch to the next; more is given back. */
+/* Memory that is kept from one batch to the next, and where none is due; more is given back. */
 #define KEEP ((size_t)1 << 20)
+#define IDLE ((size_t)4096)
 
 typedef unsigned long long ull; /* for printing */
 
@@ -158,7 +159,7 @@ void ds_events_free(struct ds_events *e)
 
 static void drop_staged(struct ds_events *e)
 {
-    ds_items_reset(&e->staged, KEEP);
+    ds_items_reset(&e->staged, e->control.up_to_date ? IDLE : KEEP);
     e->mark = e->mark_count = 0;
     e->batch = false;
 }

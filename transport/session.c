@@ -8,8 +8,6 @@
 #include "base/header.h"
 #include "base/url.h"
 
-#define RECEIVE_SIZE 65536L /* bytes that libcurl reads at once, for each transfer under way */
-
 /* --- lists ------------------------------------------------------------------------------------ */
 
 enum dstream_code ds_slist_line(struct curl_slist **list, const char *line)
@@ -182,7 +180,6 @@ CURLcode ds_session_connection(const struct ds_session *s, CURL *easy, const cha
     SET(CURLOPT_QUICK_EXIT, 1L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, s->connect_ms);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(CURLOPT_BUFFERSIZE, RECEIVE_SIZE);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     return rc;
 }

@@ -16,6 +16,11 @@
  * same moment, and a POST that meets with that can often not be repeated; some do after 5 s. */
 #define POST_IDLE_S 3L
 
+/* Bytes that libcurl reads at once. It keeps so much for each transfer under way, of which there
+ * may be thousands. */
+#define RECEIVE_SIZE 65536L
+#define LITTLE_SIZE  8192L
+
 struct ds_transport {
     CURLM *multi;
     struct ds_transport_ops ops;
@@ -653,10 +658,11 @@ static CURLcode set_callbacks(struct ds_transfer *x)
     return rc;
 }
 
-static CURLcode set_up(struct ds_transfer *x, const struct ds_session *s, bool own)
+static CURLcode set_up(struct ds_transfer *x, const struct ds_session *s,
+                       const struct ds_request *req)
 {
     char agent[64] = "dstream/";
-    CURLcode rc = ds_session_connection(s, x->easy, x->url, own);
+    CURLcode rc = ds_session_connection(s, x->easy, x->url, req->send_user_headers);
     if (rc == CURLE_OK)
         rc = set_callbacks(x);
     if (rc == CURLE_OK)
@@ -664,6 +670,7 @@ static CURLcode set_up(struct ds_transfer *x, const struct ds_session *s, bool o
     strncat(agent, dstream_version(), sizeof agent - strlen(agent) - 1);
     SET(CURLOPT_URL, x->url);
     SET(CURLOPT_USERAGENT, agent);
+    SET(CURLOPT_BUFFERSIZE, req->little ? LITTLE_SIZE : RECEIVE_SIZE);
     SET(CURLOPT_HTTPHEADER, x->headers);
     return rc;
 }
@@ -698,7 +705,7 @@ struct ds_transfer *ds_transfer_start(struct ds_session *s, const struct ds_requ
     x->url = ds_strdup(req->url);
     x->easy = curl_easy_init();
     if (!x->url || !x->easy || collect_headers(x, s, req) != DSTREAM_OK ||
-        set_up(x, s, req->send_user_headers) != CURLE_OK) {
+        set_up(x, s, req) != CURLE_OK) {
         transfer_free(x);
         return NULL;
     }

@@ -47,8 +47,8 @@ static void load(struct feed *f, const struct source_batch *s, uint64_t skip, bo
     f->batch = (struct dstream_batch){.items = &f->items, .skip = skip};
     f->batch.first = f->json ? (size_t)skip : 0;
     f->batch.first_byte = !f->json ? (size_t)skip : skip == 0 ? 0 : f->items.ends[skip - 1];
-    strcpy(f->batch.start, s->start);
-    strcpy(f->batch.next, s->next);
+    f->batch.start = s->start;
+    f->batch.next = s->next;
     f->batch.flags = (f->json ? DSTREAM_BATCH_JSON : 0U) | (last ? DSTREAM_BATCH_UP_TO_DATE : 0U) |
                      (last && f->closed ? DSTREAM_BATCH_CLOSED : 0U);
 }

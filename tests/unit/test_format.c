@@ -38,8 +38,8 @@ static struct dstream_batch batch_of(const struct ds_items *it, const char *star
                                      unsigned flags)
 {
     struct dstream_batch b = {.items = it, .flags = flags};
-    strcpy(b.start, start);
-    strcpy(b.next, next);
+    b.start = start;
+    b.next = next;
     return b;
 }
 

@@ -255,10 +255,10 @@ static enum dstream_code batch(struct recorded *r, const char *start, const char
         if (end)
             ds_items_end(&r->items);
     }
-    struct dstream_batch b = {.items = &r->items, .skip = skip};
+    struct dstream_batch b = {.items = &r->items, .skip = skip, .cursor = ""};
     b.flags = flags | (json ? DSTREAM_BATCH_JSON : 0U);
-    strcpy(b.start, start);
-    strcpy(b.next, next);
+    b.start = start;
+    b.next = next;
     b.first = json ? (size_t)skip : 0;
     b.first_byte = !json ? (size_t)skip : skip == 0 ? 0 : r->items.ends[skip - 1];
     return ds_exporter_take(r->x, r->type, &b, now, &stop, &err);

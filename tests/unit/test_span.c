@@ -30,8 +30,8 @@ static void make(struct made *m, bool json, const char *what, uint64_t skip, siz
     m->b = (struct dstream_batch){.items = &m->items, .skip = skip, .first = json ? first : 0};
     m->b.first_byte = !json ? first : first == 0 ? 0 : m->items.ends[first - 1];
     m->b.flags = (json ? DSTREAM_BATCH_JSON : 0U) | DSTREAM_BATCH_CLOSED;
-    strcpy(m->b.start, "s");
-    strcpy(m->b.next, "n");
+    m->b.start = "s";
+    m->b.next = "n";
 }
 
 Test(span, takes_exactly_what_is_wanted_and_says_where_it_left_off)
