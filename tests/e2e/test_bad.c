@@ -692,23 +692,6 @@ E2E(bad, https_spoken_to_a_server_without_tls)
     listener_stop(l);
 }
 
-/* https to http is not followed. */
-E2E(bad, a_redirect_that_gives_up_tls)
-{
-    certificate("good.pem", "IP:127.0.0.1");
-    struct scripted *s = scripted_start(nobody, NULL);
-    e2e_write_file(e2e_path("s?offset=-1"),
-                   e2e_text(e2e_printf("HTTP/1.1 307 T\r\nLocation: %s/s?offset=-1\r\n"
-                                       "Content-Length: 0\r\n\r\n",
-                                       scripted_url(s))));
-    const char *url = e2e_printf("%s/s", tls_server("good.pem"));
-    struct e2e_process *p = dstream_run("read", "--cacert", e2e_path("good.pem"), url);
-    e2e_status(p, 69);
-    e2e_says(p, "https to http");
-    cr_assert_eq(scripted_count(s, ""), 0);
-    scripted_stop(s);
-}
-
 /* --- redirects -------------------------------------------------------------------------------- */
 
 struct hop {
@@ -731,36 +714,6 @@ static void play_hops(void *ctx, struct exchange *x)
            e2e_printf("Location: %s/%u%.*s\r\n", h->to ? h->to : "", at + 1,
                       (int)strcspn(query, " "), query),
            "moved");
-}
-
-static struct e2e_process *hop(struct hop *h, unsigned *asked)
-{
-    struct scripted *s = scripted_start(play_hops, h);
-    struct e2e_process *p = dstream_run("read", e2e_printf("%s/0", scripted_url(s)));
-    *asked = scripted_count(s, "GET");
-    scripted_stop(s);
-    return p;
-}
-
-E2E(bad, redirects_are_followed)
-{
-    const char *const all[] = {"301 M", "302 F", "303 S", "307 T", "308 P"};
-    for (size_t i = 0; i < 5; i++) {
-        unsigned asked;
-        struct e2e_process *p = hop(&(struct hop){NULL, all[i], 5}, &asked);
-        e2e_status(p, 0);
-        e2e_same(all[i], p->out_data, e2e_text("1\n"));
-        cr_assert_eq(asked, 6);
-    }
-}
-
-E2E(bad, too_many_redirects_are_not_followed)
-{
-    unsigned asked;
-    struct e2e_process *p = hop(&(struct hop){NULL, "307 T", 6}, &asked);
-    e2e_status(p, 69);
-    e2e_says(p, "too many redirects");
-    cr_assert_eq(asked, 6);
 }
 
 static void play_loop(void *ctx, struct exchange *x)
@@ -788,38 +741,7 @@ E2E(bad, redirects_to_nowhere)
     refused_redirect("", "");
 }
 
-/* To another origin nothing secret goes along. */
-E2E(bad, credentials_stay_with_their_origin)
-{
-    struct hop there = {.hops = 0}, here = {.status = "307 T", .hops = 1};
-    struct scripted *other = scripted_start(play_hops, &there);
-    here.to = scripted_url(other);
-    struct scripted *s = scripted_start(play_hops, &here);
-    e2e_write_file(e2e_path("headers"), e2e_text("Authorization: Bearer " SECRET
-                                                 "\nCookie: a=" SECRET "\nX-Key: " SECRET "\n"));
-    struct e2e_process *p = dstream_run("read", "-vv", "-H", e2e_printf("@%s", e2e_path("headers")),
-                                        e2e_printf("%s/0", scripted_url(s)));
-    e2e_status(p, 0);
-    e2e_same("followed", p->out_data, e2e_text("1\n"));
-    cr_assert(strstr(scripted_log(s), "Authorization: Bearer " SECRET), "%s", scripted_log(s));
-    cr_assert(strstr(scripted_log(s), "X-Key: " SECRET), "%s", scripted_log(s));
-    cr_assert_eq(scripted_count(other, "GET /1"), 1);
-    cr_assert_not(strstr(scripted_log(other), SECRET), "%s", scripted_log(other));
-    cr_assert_not(strstr(p->err_data.p, SECRET), "it told a secret: %s", p->err_data.p);
-    /* Within the origin they do. */
-    struct hop stay = {.status = "307 T", .hops = 1};
-    struct scripted *same = scripted_start(play_hops, &stay);
-    p = dstream_run("read", "-H", e2e_printf("@%s", e2e_path("headers")),
-                    e2e_printf("%s/0", scripted_url(same)));
-    e2e_status(p, 0);
-    const char *second = strstr(scripted_log(same), "GET /1");
-    cr_assert(second && strstr(second, "Authorization: Bearer " SECRET), "%s", scripted_log(same));
-    scripted_stop(same);
-    scripted_stop(s);
-    scripted_stop(other);
-}
-
-/* Credentials in the URL are no better. */
+/* Credentials in the URL are no better than headers. */
 E2E(bad, credentials_of_the_url_stay_with_their_origin)
 {
     struct hop there = {.hops = 0}, here = {.status = "307 T", .hops = 1};

@@ -95,30 +95,6 @@ E2E(net, what_netrc_has_is_not_sent_to_where_a_redirect_leads)
     scripted_stop(other);
 }
 
-static void refused(const char *name, const char *words)
-{
-    struct front f;
-    front_start(&f, name, e2e_base(), "");
-    struct e2e_process *p =
-        dstream_run("read", "--cacert", cert_file("ca"), e2e_url_at(f.url, "s"));
-    e2e_status(p, 69);
-    e2e_says(p, words);
-    e2e_says(p, "--cacert");
-    e2e_status(dstream_run("read", "--insecure", e2e_url_at(f.url, "s")), 0);
-}
-
-E2E_EMBEDDED(net, certificates_of_servers)
-{
-    e2e_create(e2e_url("s"), TYPE_JSON);
-    cert_authority("ca");
-    cert_issue("old", "ca", "IP:127.0.0.1", -1);
-    cert_issue("self", NULL, "IP:127.0.0.1", 1);
-    cert_issue("name", "ca", "DNS:other.test", 1);
-    refused("old", "expired");
-    refused("self", "self-signed");
-    refused("name", "127.0.0.1");
-}
-
 E2E_EMBEDDED(net, certificates_of_ours)
 {
     struct front f;
