@@ -139,9 +139,9 @@ static void make_batch(struct ds_player *p)
     b->first = json ? first : 0;
     b->first_byte = !json ? first : first > 0 ? e->items.ends[first - 1] : 0;
     b->skip = e->skip + first;
-    strcpy(b->start, e->offset);
-    strcpy(b->next, e->next);
-    strcpy(b->cursor, e->cursor);
+    b->start = e->offset;
+    b->next = e->next;
+    b->cursor = e->cursor;
     struct ds_left left = what_is_left(p, json, first);
     p->span = ds_span_of(b, &left);
 }
