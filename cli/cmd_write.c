@@ -25,9 +25,8 @@ static const char *type_given(const struct ds_cli_options *o)
     return o->create_type ? o->create_type : o->type;
 }
 
-static enum dstream_code create(struct ds_unary *u)
+static enum dstream_code create(struct ds_unary *u, const char *type)
 {
-    const char *type = type_given(&u->cli->opt);
     struct ds_buf ttl;
     ds_buf_init(&ttl, 32);
     (void)ds_unary_ttl(u->cli->opt.ttl, &ttl);
@@ -50,7 +49,7 @@ static bool same_type(const char *a, const char *b)
 
 /* Learns the stream's type, and makes the stream where that was asked for: one that a journal knows
  * is not made anew. The answer is in u->result. */
-static enum dstream_code look(struct ds_write *w)
+static enum dstream_code look(struct ds_write *w, const char *type)
 {
     struct ds_unary *u = w->u;
     const struct ds_cli_options *o = &u->cli->opt;
@@ -60,7 +59,7 @@ static enum dstream_code look(struct ds_write *w)
                          "there is no such stream any more (404), though the journal is of it: "
                          "begin with another --state file");
     if (rc == DSTREAM_ERR_NOT_FOUND && o->create)
-        rc = create(u);
+        rc = create(u, type_given(o) ? type_given(o) : type);
     if (rc == DSTREAM_ERR_CONFLICT) /* somebody else has made it in between: any will do */
         rc = ds_unary_call(u, (struct ds_call_config){.kind = DS_CALL_STAT});
     if (rc != DSTREAM_OK)
@@ -94,7 +93,7 @@ static bool may_be_closed(const struct ds_write *w)
     return w->u->cli->opt.close_after || (w->before && w->before->nbatches > 0);
 }
 
-static enum dstream_code prepare(struct ds_write *w)
+enum dstream_code ds_write_prepare(struct ds_write *w, const char *type)
 {
     struct ds_unary *u = w->u;
     const struct ds_cli_options *o = &u->cli->opt;
@@ -103,7 +102,7 @@ static enum dstream_code prepare(struct ds_write *w)
     if (o->state)
         rc = ds_write_open_journal(w);
     if (rc == DSTREAM_OK && !known)
-        rc = look(w);
+        rc = look(w, type);
     if (rc != DSTREAM_OK)
         return rc;
     if (!known && u->result.closed && !may_be_closed(w))
@@ -190,9 +189,9 @@ static int check_options(struct ds_cli *c)
 
 static int write_to(struct ds_unary *u, const char *const *files, size_t n)
 {
-    struct ds_write w = {.u = u, .files = files, .nfiles = n};
+    struct ds_write w = {.u = u, .files = files, .nfiles = n, .producer = u->cli->opt.producer};
     int status;
-    if (prepare(&w) != DSTREAM_OK)
+    if (ds_write_prepare(&w, NULL) != DSTREAM_OK)
         status = ds_cli_fail(u->cli, &u->error);
     else
         status = u->cli->opt.producer ? ds_write_once(&w) : ds_write_plain(&w);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two ways of dstream write: plainly, and with a producer identity. */
+/* The two ways of writing: plainly, and with a producer identity. */
 #ifndef DS_CLI_WRITE_H
 #define DS_CLI_WRITE_H
 
+#include "cli/supply.h"
 #include "cli/unary.h"
 #include "client/journal.h"
 
@@ -10,9 +11,12 @@
 #define DS_WRITE_DRAIN 2000
 
 struct ds_write {
-    struct ds_unary *u;       /* its result: of the look at the stream, where that was due */
+    struct ds_unary *u; /* its result: of the look at the stream, where that was due */
+    /* Where the messages come from: */
     const char *const *files; /* "-": standard input */
     size_t nfiles;
+    const struct ds_supply *supply;           /* or NULL: the files */
+    const char *producer;                     /* its id */
     char type[DS_TYPE_MAX + 1];               /* the stream's */
     struct ds_journal *journal;               /* NULL: none */
     const struct ds_producer_journal *before; /* what it holds; NULL: it is new */
@@ -24,5 +28,11 @@ int ds_write_once(const struct ds_write *c);
 
 /* Opens the journal that --state names. On failure u->error says why. */
 enum dstream_code ds_write_open_journal(struct ds_write *c);
+/* How large one message can be, for this content type. */
+size_t ds_write_message_max(const struct ds_cli_options *o, bool json);
+/* Opens the journal, where there is one, and learns the stream's type; makes the stream where that
+ * was asked for, of `type` where the command line names none (NULL: any). On failure u->error says
+ * why. */
+enum dstream_code ds_write_prepare(struct ds_write *w, const char *type);
 
 #endif

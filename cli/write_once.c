@@ -14,8 +14,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "cli/input.h"
-#include "cli/messages.h"
+#include "cli/supply_input.h"
 #include "cli/signals.h"
 #include "cli/status.h"
 #include "cli/wall.h"
@@ -40,9 +39,9 @@ struct once {
     const struct ds_write *c;
     struct ds_unary *u;
     struct ds_cli *cli;
-    struct ds_input input;
-    struct ds_messages messages;
-    uint64_t skipped; /* of the input, as `messages` knows */
+    const struct ds_supply *supply;
+    struct ds_supply own_supply; /* of the input */
+    struct ds_supply_input input;
     dstream_producer *p;
     bool full;     /* the producer has no room */
     bool more;     /* there may be more input at once */
@@ -83,7 +82,7 @@ static void add_number(struct ds_buf *b, const char *before, uint64_t n)
  * numbers. */
 static void add_range(struct ds_buf *b, const struct once *w, const struct range *r)
 {
-    bool counted = w->messages.how != DS_MESSAGES_BYTES || r->to == 0;
+    bool counted = w->supply->counted || r->to == 0;
     if (r->count == 0) {
         ds_buf_adds(b, "the closing of the stream");
         return;
@@ -94,7 +93,7 @@ static void add_range(struct ds_buf *b, const struct once *w, const struct range
         add_number(b, "messages ", r->first + 1);
     if (counted && r->count > 1)
         add_number(b, " to ", r->first + r->count);
-    if (r->to == 0)
+    if (r->to == 0 || !w->supply->in_bytes)
         return;
     if (counted)
         ds_buf_adds(b, ", ");
@@ -165,6 +164,8 @@ static void on_result(void *ctx, dstream_producer *p, const dstream_result *resu
     w->mark_known = r->mark > 0;
     w->mark = r->mark;
     w->retry_at = DS_NEVER;
+    if (r->fate == DS_FATE_ACKED && r->mark > 0 && w->supply->ops->stored)
+        w->supply->ops->stored(w->supply->ctx, r->mark);
     if (r->earlier && r->error && w->earlier.code == DSTREAM_OK && r->fate != DS_FATE_KEPT)
         w->earlier = *r->error;
     if (last && continues(last, &x)) {
@@ -215,8 +216,7 @@ enum dstream_code ds_write_open_journal(struct ds_write *c)
     struct ds_checkpoint *url = ds_calloc(1, sizeof *url); /* knows how a URL is stored */
     if (!url)
         return ds_error_set(&u->error, DSTREAM_ERR_NOMEM, "no memory for a journal");
-    struct ds_journal_about about = {
-        .url = url->url, .id = u->cli->opt.producer, .content_type = ""};
+    struct ds_journal_about about = {.url = url->url, .id = c->producer, .content_type = ""};
     enum dstream_code rc = ds_checkpoint_set_url(url, u->url.data, &u->error);
     if (rc == DSTREAM_OK)
         rc = ds_journal_open(&c->journal, u->cli->fileops, u->cli->opt.state, &about, &u->error);
@@ -227,21 +227,23 @@ enum dstream_code ds_write_open_journal(struct ds_write *c)
     return check_age(c);
 }
 
-/* --- input ------------------------------------------------------------------------------------ */
+/* --- messages --------------------------------------------------------------------------------- */
 
-/* What was whole before is still written. */
-static void fail_input(struct once *w, const struct dstream_error *why)
+static void stop_supply(struct once *w, const struct dstream_error *why)
 {
-    if (w->input.error.code == DSTREAM_OK)
-        ds_input_fail(&w->input, why);
+    w->supply->ops->stop(w->supply->ctx, why);
+}
+
+static const struct dstream_error *supply_error(const struct once *w)
+{
+    return w->supply->ops->error(w->supply->ctx);
 }
 
 static void tee(struct once *w, const char *p, size_t n)
 {
     if (!w->cli->opt.tee || w->broken_pipe)
         return;
-    w->broken_pipe = fwrite(p, 1, n, stdout) != n ||
-                     (w->messages.how == DS_MESSAGES_JSON && putchar('\n') == EOF);
+    w->broken_pipe = fwrite(p, 1, n, stdout) != n || (w->supply->lf_behind && putchar('\n') == EOF);
 }
 
 static void flush_tee(struct once *w)
@@ -250,57 +252,44 @@ static void flush_tee(struct once *w)
         return;
     w->broken_pipe |= fflush(stdout) != 0;
     if (w->broken_pipe)
-        ds_input_stop(&w->input);
+        stop_supply(w, NULL);
 }
 
-/* Gives the producer what was cut. False where it takes no more now. */
-static bool append(struct once *w)
+/* False where it takes no more now, or for good. */
+static bool append(struct once *w, const char *p, size_t n, uint64_t mark)
 {
-    const char *p;
-    size_t n;
-    uint64_t end;
-    while (ds_messages_next(&w->messages, &p, &n, &end)) {
-        switch (ds_producing_append(w->p, p, n, end, 0, NULL)) {
-        case DSTREAM_APPEND_TAKEN:
-            break;
-        case DSTREAM_APPEND_AGAIN:
-            w->full = true;
-            ds_input_hold(&w->input);
-            return false;
-        case DSTREAM_APPEND_REFUSED:
-            w->refused = true;
-            fail_input(w, dstream_producer_refusal(w->p));
-            return false;
-        }
-        tee(w, p, n);
-        ds_messages_drop(&w->messages);
+    switch (ds_producing_append(w->p, p, n, mark, 0, NULL)) {
+    case DSTREAM_APPEND_TAKEN:
+        break;
+    case DSTREAM_APPEND_AGAIN:
+        w->full = true;
+        w->supply->ops->hold(w->supply->ctx);
+        return false;
+    case DSTREAM_APPEND_REFUSED:
+        w->refused = true;
+        stop_supply(w, dstream_producer_refusal(w->p));
+        return false;
     }
-    if (w->messages.error.code != DSTREAM_OK)
-        fail_input(w, &w->messages.error);
+    tee(w, p, n);
+    w->supply->ops->drop(w->supply->ctx);
     return true;
 }
 
-/* Bytes that were skipped count as looked at. */
-static void pass_skipped(struct once *w)
+/* Gives the producer what there is. True where nothing more comes. */
+static bool take_on(struct once *w)
 {
-    w->messages.taken += w->input.skipped - w->skipped;
-    w->skipped = w->input.skipped;
-}
-
-/* One piece. */
-static void read_piece(struct once *w)
-{
-    size_t got = 0;
-    enum ds_input_got what =
-        ds_input_read(&w->input, ds_messages_room(&w->messages), DS_MESSAGES_PIECE, &got);
-    pass_skipped(w);
-    w->more = what == DS_INPUT_DATA || what == DS_INPUT_FILE_END;
-    if (what == DS_INPUT_DATA)
-        ds_messages_add(&w->messages, got);
-    else if (what == DS_INPUT_FILE_END)
-        ds_messages_end_file(&w->messages);
-    else
+    const char *p;
+    size_t n;
+    uint64_t mark;
+    enum ds_supplied what;
+    while ((what = w->supply->ops->next(w->supply->ctx, &p, &n, &mark)) == DS_SUPPLY_MESSAGE) {
+        if (!append(w, p, n, mark))
+            return w->refused;
+    }
+    w->more = what == DS_SUPPLY_AGAIN;
+    if (what == DS_SUPPLY_WAIT)
         flush_tee(w);
+    return what == DS_SUPPLY_END || w->broken_pipe;
 }
 
 /* --- going on --------------------------------------------------------------------------------- */
@@ -308,23 +297,25 @@ static void read_piece(struct once *w)
 /* The whole input was taken, and nothing was wrong with it. */
 static bool is_whole(const struct once *w)
 {
-    return w->input.error.code == DSTREAM_OK && !w->broken_pipe && ds_signals_ending() == 0 &&
+    return supply_error(w)->code == DSTREAM_OK && !w->broken_pipe && ds_signals_ending() == 0 &&
            w->earlier.code == DSTREAM_OK;
 }
 
 /* Closed already, and nothing to be written: all that is asked for is so. */
-static bool needs_close(const struct once *w)
+static bool needs_close(const struct once *w, bool closes)
 {
-    return w->cli->opt.close_after &&
+    return closes && w->cli->opt.close_after &&
            !(w->u->result.closed && dstream_producer_count(w->p, DSTREAM_COUNT_TAKEN) == 0);
 }
 
 static void end_input(struct once *w)
 {
+    bool closes;
+    uint64_t mark = w->supply->ops->end(w->supply->ctx, &closes);
     w->ending = true;
     flush_tee(w);
-    if (needs_close(w) && is_whole(w))
-        (void)ds_producing_close_stream(w->p, NULL, 0, w->messages.taken, false);
+    if (needs_close(w, closes) && is_whole(w))
+        (void)ds_producing_close_stream(w->p, NULL, 0, mark, false);
     else
         dstream_producer_start_detach(w->p, w->draining ? DS_WRITE_DRAIN : -1);
 }
@@ -335,7 +326,7 @@ static void stop_reading(struct once *w)
     if (ds_signals_ending() == 0 || w->draining)
         return;
     w->draining = w->ending = true;
-    ds_input_stop(&w->input);
+    stop_supply(w, NULL);
     dstream_producer_start_detach(w->p, DS_WRITE_DRAIN);
 }
 
@@ -347,12 +338,7 @@ static void go_on(struct once *w)
         ds_status_say(&w->status);
     if (w->ending || w->full)
         return;
-    bool room = append(w);
-    if (room && !w->input.ended) {
-        read_piece(w);
-        room = append(w);
-    }
-    if (w->input.ended && (room || !w->full))
+    if (take_on(w))
         end_input(w);
 }
 
@@ -366,7 +352,7 @@ static void run(struct once *w)
         ds_error_set(&e, rc, "no memory for the loop");
         ds_producing_stop(w->p, &e);
     }
-    ds_input_stop(&w->input);
+    stop_supply(w, NULL);
 }
 
 static void on_room(void *ctx, dstream_producer *p)
@@ -403,17 +389,15 @@ static void on_notice(void *ctx, dstream_producer *p, enum ds_producer_notice ki
 static void tell_status(void *ctx, struct ds_status_now *out)
 {
     struct once *w = ctx;
-    *out =
-        (struct ds_status_now){.bytes = dstream_producer_count(w->p, DSTREAM_COUNT_STORED_BYTES),
-                               .messages = w->messages.how == DS_MESSAGES_BYTES
-                                               ? 0
-                                               : dstream_producer_count(w->p, DSTREAM_COUNT_STORED),
-                               .offset = dstream_producer_offset(w->p),
-                               .retries = dstream_producer_count(w->p, DSTREAM_COUNT_RETRIES),
-                               .doing = w->ending ? "waiting for the last answers"
-                                        : w->full ? "waiting for the server"
-                                                  : "writing",
-                               .retry_at = w->retry_at};
+    *out = (struct ds_status_now){
+        .bytes = dstream_producer_count(w->p, DSTREAM_COUNT_STORED_BYTES),
+        .messages = !w->supply->counted ? 0 : dstream_producer_count(w->p, DSTREAM_COUNT_STORED),
+        .offset = dstream_producer_offset(w->p),
+        .retries = dstream_producer_count(w->p, DSTREAM_COUNT_RETRIES),
+        .doing = w->ending ? "waiting for the last answers"
+                 : w->full ? "waiting for the server"
+                           : "writing",
+        .retry_at = w->retry_at};
 }
 
 /* --- before ----------------------------------------------------------------------------------- */
@@ -470,7 +454,7 @@ static enum dstream_code open_producer(struct once *w)
         rc = ds_journal_set_type(c->journal, c->type, &w->u->error);
     }
     if (rc == DSTREAM_OK)
-        rc = ds_producing_open(&w->p, w->u->loop, w->u->url.data, c->type, w->cli->opt.producer,
+        rc = ds_producing_open(&w->p, w->u->loop, w->u->url.data, c->type, c->producer,
                                w->u->options, &more, &w->u->error);
     if (rc != DSTREAM_OK)
         return rc;
@@ -490,7 +474,14 @@ static bool has_untold(const struct ds_producer_journal *j)
     return false;
 }
 
-static enum dstream_code begin(struct once *w)
+size_t ds_write_message_max(const struct ds_cli_options *o, bool json)
+{
+    size_t max = (size_t)o->batch_bytes, brackets = json ? 2 : 0;
+    return max > brackets ? max - brackets : 1;
+}
+
+/* What an earlier run of it has taken is not taken again. */
+static enum dstream_code begin_input(struct once *w)
 {
     const struct ds_write *c = w->c;
     const struct ds_cli_options *o = &w->cli->opt;
@@ -498,17 +489,27 @@ static enum dstream_code begin(struct once *w)
     enum ds_messages_how how = json       ? DS_MESSAGES_JSON
                                : o->lines ? DS_MESSAGES_LINES
                                           : DS_MESSAGES_BYTES;
-    size_t max = (size_t)o->batch_bytes, brackets = json ? 2 : 0;
-    max = max > brackets ? max - brackets : 1;
-    ds_input_init(&w->input, w->u->loop, c->files, c->nfiles);
-    w->input.skip = c->before ? c->before->mark : 0;
+    w->supply = &w->own_supply;
+    if (ds_supply_input_init(&w->input, w->u->loop, c->files, c->nfiles, how,
+                             c->before ? c->before->mark : 0, ds_write_message_max(o, json),
+                             w->cli->limits.json_depth, &w->own_supply) == DSTREAM_OK)
+        return DSTREAM_OK;
+    return ds_error_set(&w->u->error, DSTREAM_ERR_NOMEM, "no memory for input");
+}
+
+static enum dstream_code begin(struct once *w)
+{
+    const struct ds_write *c = w->c;
     w->mark_known = !c->before;
-    if (ds_messages_init(&w->messages, how, max, w->cli->limits.json_depth) != DSTREAM_OK)
-        return ds_error_set(&w->u->error, DSTREAM_ERR_NOMEM, "no memory for input");
-    enum dstream_code rc = open_producer(w);
+    w->supply = c->supply;
+    enum dstream_code rc = c->supply ? DSTREAM_OK : begin_input(w);
+    if (rc == DSTREAM_OK)
+        rc = open_producer(w);
+    if (rc != DSTREAM_OK)
+        return rc;
     /* Then that is all that is done: who asked for it has to know before more is written. */
     if (has_untold(c->before))
-        ds_input_stop(&w->input);
+        stop_supply(w, NULL);
     if (c->journal)
         ds_journal_forget(c->journal);
     return rc;
@@ -525,7 +526,7 @@ static void say_written(struct once *w)
 {
     struct ds_buf b;
     ds_buf_init(&b, 1024);
-    if (w->messages.how != DS_MESSAGES_BYTES) {
+    if (w->supply->counted) {
         add_count(&b, dstream_producer_count(w->p, DSTREAM_COUNT_STORED), "message");
         ds_buf_adds(&b, ", ");
     }
@@ -566,9 +567,10 @@ static int finish(struct once *w)
         (void)ds_cli_fail(w->cli, &w->earlier);
         first = first->code == DSTREAM_OK ? &w->earlier : first;
     }
-    if (w->input.error.code != DSTREAM_OK && !(w->refused && e->code != DSTREAM_OK)) {
-        (void)ds_cli_fail(w->cli, &w->input.error);
-        first = first->code == DSTREAM_OK ? &w->input.error : first;
+    const struct dstream_error *fed = supply_error(w);
+    if (fed->code != DSTREAM_OK && !(w->refused && e->code != DSTREAM_OK)) {
+        (void)ds_cli_fail(w->cli, fed);
+        first = first->code == DSTREAM_OK ? fed : first;
     }
     say_fates(w);
     int tee_status = ds_cli_flush(w->cli);
@@ -598,7 +600,7 @@ int ds_write_once(const struct ds_write *c)
         status = ds_cli_fail(w->cli, &w->u->error);
     }
     (void)dstream_producer_free(w->p);
-    ds_messages_free(&w->messages);
+    ds_supply_input_free(&w->input);
     ds_free(w);
     return status;
 }
