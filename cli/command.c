@@ -77,6 +77,8 @@ static const char *advice_on(const struct ds_cli *c, const struct dstream_error 
         return NULL; /* of a stream that is gone as a whole, nothing is left to be read */
     if (e->code == DSTREAM_ERR_STREAM_RESET && (c->opt.command & DS_CMD_EXPORTS) && e->url[0])
         return "export it to another file, or anew over this one with --reset --overwrite";
+    if (e->status == 407)
+        return "give the proxy's credentials in its URL";
     for (size_t i = 0; e->url[0] && i < sizeof outcomes / sizeof *outcomes; i++) {
         if (outcomes[i].code == e->code)
             return outcomes[i].advice;

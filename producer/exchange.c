@@ -150,7 +150,7 @@ bool ds_exchange_follow(struct ds_exchange *x, const struct ds_limits *l, struct
 bool ds_exchange_unanswered(const struct ds_exchange *x, const struct ds_result *result,
                             struct dstream_error *err)
 {
-    err->status = 0;
+    err->status = result && result->end == DS_END_PROXY_AUTH ? 407 : 0;
     if (!result) {
         ds_error_set(err, x->left ? DSTREAM_ERR_TIMEOUT : DSTREAM_ERR_CONNECT, "%s",
                      x->left ? "no answer came in time" : "no connection came about in time");

@@ -266,8 +266,9 @@ static void fail_by_status(struct ds_reader *r, enum dstream_code code)
 {
     struct ds_attempt *a = &r->a;
     const char *why = ds_reason_line(&a->reason, a->media);
-    ds_reader_fail(r, code, ds_status_retryable(a->status), "%s: the server answered %d%s%s",
-                   dstream_code_text(code), a->status, why[0] ? ": " : "", why);
+    ds_reader_fail(r, code, ds_status_retryable(a->status), "%s: the %s answered %d%s%s",
+                   dstream_code_text(code), a->status == 407 ? "proxy" : "server", a->status,
+                   why[0] ? ": " : "", why);
 }
 
 static void not_found(struct ds_reader *r)
@@ -303,7 +304,7 @@ void ds_reader_judge_status(struct ds_reader *r)
         not_found(r);
     } else if (code == DSTREAM_ERR_GONE) {
         gone(r);
-    } else if (code == DSTREAM_ERR_AUTH && r->auth_hook && !r->auth_asked) {
+    } else if ((a->status == 401 || a->status == 403) && r->auth_hook && !r->auth_asked) {
         fail_by_status(r, code);
         a->outcome = DS_OUT_AUTH;
     } else if (code == DSTREAM_OK || code == DSTREAM_ERR_PROTOCOL) {
@@ -456,6 +457,8 @@ static void take_cut(struct ds_reader *r, const struct ds_result *result)
                              ? result->detail
                              : dstream_code_text(ds_end_code(result->end));
     ds_reader_fail(r, ds_end_code(result->end), ds_end_retryable(result->end), "%s", detail);
+    if (result->end == DS_END_PROXY_AUTH)
+        r->failure.error.status = 407;
 }
 
 void ds_reader_end(struct ds_reader *r, const struct ds_result *result, int64_t now)

@@ -70,6 +70,14 @@ static long proxy_status(CURL *easy)
     return curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &status) == CURLE_OK ? status : 0;
 }
 
+/* A proxy of SOCKS wants other credentials. */
+static bool socks_refuses_us(CURL *easy)
+{
+    long why = CURLPX_OK;
+    (void)curl_easy_getinfo(easy, CURLINFO_PROXY_ERROR, &why);
+    return why == CURLPX_NO_AUTH || why == CURLPX_USER_REJECTED;
+}
+
 enum ds_end ds_outcome(CURL *easy, CURLcode code, const char *text, bool connected, bool head_done)
 {
     enum ds_end end = DS_END_CUT;
@@ -83,6 +91,8 @@ enum ds_end ds_outcome(CURL *easy, CURLcode code, const char *text, bool connect
         return DS_END_TLS_REFUSED;
     if (end == DS_END_CUT && !connected && proxy_status(easy) >= 300)
         return proxy_status(easy) == 407 ? DS_END_PROXY_AUTH : DS_END_CONNECT;
+    if (code == CURLE_PROXY && socks_refuses_us(easy))
+        return DS_END_PROXY_AUTH;
     if (end == DS_END_BAD && connected)
         return DS_END_CUT; /* an answer that is not HTTP/1 */
     /* libcurl says "no memory" for a line of the head that is over a limit of its own. */

@@ -6,6 +6,7 @@
 #include "tests/e2e/harness.h"
 #include "tests/e2e/reading.h"
 #include "tests/e2e/scripted.h"
+#include "tests/e2e/tunnel.h"
 
 #include <string.h>
 
@@ -73,6 +74,97 @@ E2E(net, a_proxy_learns_its_own_password_and_nobody_else_does)
     cr_assert_eq(scripted_count(s, "stream.test"), before);
     scripted_stop(s);
 }
+
+/* --- proxies of connections ------------------------------------------------------------------- */
+
+#define USER TUNNEL_USER ":" TUNNEL_PASSWORD "@"
+
+/* Reads from `url`, whose name is resolved to 127.0.0.1 where that is done here. */
+static struct e2e_process *read_by(const char *proxy, const char *url)
+{
+    const char *host = strstr(url, "://") + 3, *end = host + strcspn(host, "/");
+    const char *known = e2e_printf("%.*s:127.0.0.1", (int)(end - host), host);
+    e2e_write_file(e2e_path("headers"), e2e_text("Authorization: Bearer " SECRET "\n"));
+    return dstream_run("read", "-vv", "--proxy", proxy, "--resolve", known, "--cacert",
+                       cert_file("ca"), "-H", e2e_printf("@%s", e2e_path("headers")), url);
+}
+
+/* The proxy connects; what is for the server is not for it, and the other way round. */
+E2E(net, a_proxy_that_connects)
+{
+    struct front f;
+    struct scripted *s = scripted_start(play, NULL);
+    struct tunnel *open = tunnel_start(TUNNEL_CONNECT, 0, false),
+                  *guarded = tunnel_start(TUNNEL_CONNECT, 0, true);
+    cert_authority("ca");
+    cert_issue("server", "ca", "DNS:stream.test", 1);
+    front_start(&f, "server", scripted_url(s), "");
+    const char *url = e2e_printf("https://stream.test:%u/s", f.port);
+    reads(read_by(e2e_printf("http://%s", tunnel_at(open)), url));
+    reads(read_by(e2e_printf("http://" USER "%s", tunnel_at(guarded)), url));
+    cr_assert(strstr(tunnel_log(open), e2e_printf("CONNECT stream.test:%u HTTP/1.1", f.port)));
+    cr_assert_not(strstr(tunnel_log(open), "uthorization:"), "%s", tunnel_log(open));
+    cr_assert_not(strstr(tunnel_log(guarded), "\nAuthorization:"), "%s", tunnel_log(guarded));
+    cr_assert(strstr(scripted_log(s), "uthorization: Bearer " SECRET), "%s", scripted_log(s));
+    cr_assert_not(strstr(scripted_log(s), "roxy-"), "%s", scripted_log(s));
+    tunnel_stop(open);
+    tunnel_stop(guarded);
+    scripted_stop(s);
+}
+
+static void says_who_are_you(void *ctx, struct exchange *x)
+{
+    (void)ctx;
+    answer(x, "407 Who are you", "", "");
+}
+
+/* Tells neither its password nor ours, and that it is the proxy's that is amiss. */
+static void refused_by(const char *proxy, const char *url, const char *words)
+{
+    struct e2e_process *p = read_by(proxy, url);
+    e2e_status(p, 77);
+    e2e_says(p, words);
+    e2e_says(p, "give the proxy's credentials in its URL");
+    cr_assert_not(strstr(p->err_data.p, SECRET), "it told a secret: %s", p->err_data.p);
+}
+
+E2E(net, a_proxy_that_wants_credentials)
+{
+    struct tunnel *connect = tunnel_start(TUNNEL_CONNECT, 0, true),
+                  *socks = tunnel_start(TUNNEL_SOCKS, 0, true);
+    struct scripted *s = scripted_start(says_who_are_you, NULL);
+    cert_authority("ca");
+    refused_by(scripted_url(s), "http://stream.test:1/s", "407");
+    refused_by(e2e_printf("http://%s", tunnel_at(connect)), "https://stream.test:1/s", "407");
+    refused_by(e2e_printf("http://u:no" SECRET "@%s", tunnel_at(connect)),
+               "https://stream.test:1/s", "407");
+    refused_by(e2e_printf("socks5h://%s", tunnel_at(socks)), "http://stream.test:1/s", "SOCKS5");
+    refused_by(e2e_printf("socks5h://u:no" SECRET "@%s", tunnel_at(socks)),
+               "http://stream.test:1/s", "SOCKS5");
+    cr_assert_eq(tunnel_connections(connect) + tunnel_connections(socks), 0);
+    scripted_stop(s);
+    tunnel_stop(connect);
+    tunnel_stop(socks);
+}
+
+/* socks5h names the host to the proxy, socks5 its address. */
+E2E(net, a_proxy_of_socks)
+{
+    struct scripted *s = scripted_start(play, NULL);
+    struct tunnel *open = tunnel_start(TUNNEL_SOCKS, 0, false),
+                  *guarded = tunnel_start(TUNNEL_SOCKS, 0, true);
+    cert_authority("ca");
+    const char *url = e2e_printf("http://stream.test:%s/s", port_of(s));
+    reads(read_by(e2e_printf("socks5h://%s", tunnel_at(open)), url));
+    reads(read_by(e2e_printf("socks5://" USER "%s", tunnel_at(guarded)), url));
+    cr_assert_str_eq(tunnel_log(open), e2e_printf("name stream.test:%s\n", port_of(s)));
+    cr_assert_str_eq(tunnel_log(guarded), e2e_printf("address 127.0.0.1:%s\n", port_of(s)));
+    tunnel_stop(open);
+    tunnel_stop(guarded);
+    scripted_stop(s);
+}
+
+/* --- credentials and certificates ------------------------------------------------------------- */
 
 /* The other server is another origin of a host that is in the file as well. */
 E2E(net, what_netrc_has_is_not_sent_to_where_a_redirect_leads)

@@ -1369,6 +1369,27 @@ SCENARIO(reader_auth, may_have_none, with_hook)
     cr_assert_eq(p->auth_asked, 1);
 }
 
+/* The proxy wants its own, which are not the caller's to give for a request. */
+SCENARIO(reader_auth, is_not_asked_for_by_a_proxy, with_hook)
+{
+    p->renews = true;
+    asks(p, "offset=-1");
+    answers(p, 407, "", "");
+    ends(p, DSTREAM_ERR_AUTH);
+    cr_assert_eq(p->auth_asked, 0);
+    cr_assert_eq(ds_reader_error(p->r)->status, 407);
+}
+
+SCENARIO(reader_auth, is_not_asked_for_by_a_proxy_that_does_not_connect, with_hook)
+{
+    p->renews = true;
+    asks(p, "offset=-1");
+    fails(p, DS_END_PROXY_AUTH);
+    ends(p, DSTREAM_ERR_AUTH);
+    cr_assert_eq(p->auth_asked, 0);
+    cr_assert_eq(ds_reader_error(p->r)->status, 407);
+}
+
 static void at_once(struct ds_reader_config *c)
 {
     c->live = DSTREAM_LIVE_AUTO;
