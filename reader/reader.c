@@ -365,8 +365,11 @@ void ds_reader_drop(struct ds_reader *r)
 {
     if (!r->a.in_flight && r->a.outcome != DS_OUT_REDIRECT)
         return;
-    ds_reader_heed(r);
-    r->a.outcome = DS_OUT_NONE;
+    if (r->a.outcome == DS_OUT_NONE)
+        ds_reader_heed(r);
+    /* What was judged stays so: a witness that is not there, above all. */
+    if (r->a.outcome == DS_OUT_REDIRECT)
+        r->a.outcome = DS_OUT_NONE;
     r->a.in_flight = false;
     r->catching = true;
 }

@@ -667,6 +667,26 @@ SCENARIO(reader_witness, is_looked_for_after_a_pause, recheck)
     asks(p, "offset=a");
 }
 
+static void once(struct ds_reader_config *c)
+{
+    recheck(c);
+    c->recheck = false;
+}
+
+/* It is known to be another stream, but not settled yet. */
+SCENARIO(reader_witness, is_still_missing_after_a_pause, once)
+{
+    asks(p, "offset=W");
+    head(p, 200, JSON NEXT("a"));
+    cr_assert_eq(ds_reader_body(p->r, "[8]", 3, p->now), 3);
+    ds_reader_pause(p->r);
+    p->in_flight = false;
+    settle(p);
+    ds_reader_resume(p->r, p->now);
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+    got(p, "");
+}
+
 SCENARIO(reader_witness, is_looked_for_after_an_event_stream_that_we_end, recheck)
 {
     to_sse_with_witness(p);
