@@ -120,5 +120,18 @@ wait_until() {
   done
 }
 
+# A number that no run has begun with.
+fresh_seed() { od -An -N8 -tu8 /dev/urandom | tr -d ' '; }
+
+# lives DIR NUMBER SEED: so many simulated lives of a reader, and of a producer, from this seed on.
+lives() {
+  local who
+  for who in reader producer; do
+    "$1/tests/sim/sim_$who" -n "$2" -s "$3" >"$out/sim.log" 2>&1 || { tail -n 40 "$out/sim.log"; return 1; }
+    printf 'simulated lives of a %s from seed %s: %s\n' "$who" "$3" "$(tail -n 1 "$out/sim.log")" |
+      tee -a "$out/summary"
+  done
+}
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

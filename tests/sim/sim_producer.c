@@ -49,7 +49,8 @@ static const char *const state_names[STATES] = {"base",   "base again",   "base 
                                                 "behind", "behind again", "behind in doubt"};
 static uint64_t met_status[STATES][CODES], met_end[STATES][3];
 static uint64_t met_fate[DS_FATE_KEPT + 1][3], met_notice[700], met_retry;
-static uint64_t met_phase[DS_PRODUCER_FAILED + 1][700], met_record[4], met_kill[4][2];
+#define PHASES (DS_PRODUCER_FAILED + 1)
+static uint64_t met_move[PHASES][PHASES], met_phase[PHASES][700], met_record[4], met_kill[4][2];
 static uint64_t met_flag[16];
 enum {
     FLAG_DUPLICATE,
@@ -120,7 +121,7 @@ struct bytes {
     uint64_t epoch, seq, hash;
     bool doubt; /* some attempt has no definite answer */
     bool lost;  /* or none at all */
-    bool done;  /* acknowledged */
+    bool done;  /* acknowledged, or given up */
     unsigned sent;
 };
 
@@ -155,6 +156,7 @@ struct life {
     bool perfect; /* all of it has to be stored */
     /* the run */
     struct ds_producer *p;
+    enum ds_producer_phase phase;
     unsigned nruns;
     size_t next; /* message to append */
     int64_t next_at;
@@ -197,7 +199,7 @@ static void draw_faults(struct life *l)
         *all[i] = rates[draw(g) % COUNT(rates)];
     l->s.retry_after = 3;
     l->s.redirect = one_in(g, 6) ? 5 : 0;
-    l->s.moved = one_in(g, 20) ? 15 : 0;
+    l->s.moved = one_in(g, 10) ? 6 : 0;
 }
 
 static void draw_server(struct life *l)
@@ -239,7 +241,7 @@ static void draw_server(struct life *l)
     l->rotate_at[1] = one_in(g, 2) ? ds_later(l->rotate_at[0], between(g, 0, horizon)) : DS_NEVER;
     s->forbids = one_in(g, 3);
     l->final = finals[draw(g) % COUNT(finals)];
-    l->final_at = one_in(g, 12) ? START + between(g, 0, horizon) : DS_NEVER;
+    l->final_at = one_in(g, 8) ? START + between(g, 0, horizon) : DS_NEVER;
     s->no_producers = one_in(g, 60);
 }
 
@@ -1171,7 +1173,9 @@ static void start_run(struct life *l)
         wrong("too many runs");
     runs++;
     c.unix_ms = (uint64_t)(l->clock + sim.now - START);
-    if (l->nruns > 1 && l->twice == 0 && !l->perfect && one_in(&l->rng, 4))
+    /* Who forgets its epochs, and draws near, could meet itself after that. */
+    bool remembers = l->persists || l->c.journal || !l->s.near;
+    if (l->nruns > 1 && l->twice == 0 && !l->perfect && remembers && one_in(&l->rng, 4))
         c.unix_ms -= (uint64_t)between(&l->rng, 1, 100000); /* the clock was set */
     c.random = draw_near(l);
     c.highest = j->has ? j->epoch : 0;
@@ -1209,6 +1213,9 @@ static void start_run(struct life *l)
     }
     if (rc != DSTREAM_OK)
         wrong("no producer: %s", err.message);
+    struct ds_producer_status st;
+    ds_producer_status(l->p, &st);
+    l->phase = st.phase;
     l->told_to = j->nfates > 0 && c.from     ? (size_t)j->fates[0].first
                  : j->nbatches > 0 && c.from ? (size_t)j->batches[0].first
                                              : l->next;
@@ -1220,14 +1227,13 @@ static void start_run(struct life *l)
     l->proven = l->asked = l->ever_asked = false;
     l->known = j->known && l->resumed ? j->epoch : 0;
     l->claims = 0;
-    for (size_t i = 0; i < NUMBERS; i++)
+    /* Of an earlier run's only what is in the journal, or is repeated, is waited for. */
+    for (size_t i = 0; i < NUMBERS; i++) {
         l->numbers[i].lost = false;
+        l->numbers[i].done = !c.resubmit;
+    }
     for (size_t i = 0; i < j->nbatches; i++)
         number_of(l, j->epoch, j->batches[i].seq)->done = false;
-    if (c.resubmit) {
-        for (size_t i = 0; i < NUMBERS; i++)
-            l->numbers[i].done = false;
-    }
     l->credentials = one_in(&l->rng, 2) ? l->s.credentials : l->credentials;
     l->not_before = 0;
     l->window = 0;
@@ -1398,10 +1404,13 @@ static void act(struct life *l, const struct ds_producer_step *s)
     }
 }
 
-static void check_memory(struct life *l)
+static void look_at(struct life *l)
 {
     struct ds_producer_status st;
     ds_producer_status(l->p, &st);
+    if (st.phase != l->phase)
+        met_move[l->phase][st.phase]++;
+    l->phase = st.phase;
     /* One message and one batch may lie over it, and a close; and parts of what was split. */
     if (st.buffered > l->c.max_buffered + 4096 + l->total * 300)
         wrong("%zu bytes are buffered", st.buffered);
@@ -1415,7 +1424,7 @@ static void live(struct life *l)
         act(l, &s);
         steps++;
         if (l->p)
-            check_memory(l);
+            look_at(l);
         if (sim.now > START + LIFE_MAX || n > 1000000)
             wrong("it does not come to an end");
         if (l->over || !l->p || l->kills_left == 0)
@@ -1494,13 +1503,32 @@ static bool play(void)
 
 /* --- what was met ----------------------------------------------------------------------------- */
 
+static const char *const phases[PHASES] = {"claiming", "running", "recovering", "detached",
+                                           "closed",   "fenced",  "failed"};
+
+static bool report_states(void)
+{
+    static const bool moves[][PHASES] = {
+        {false, true, false, true, true, true, true}, /* from claiming */
+        {false, false, true, true, true, true, true},
+        {false, true, false, true, true, true, true},
+    };
+    bool all = true;
+    char text[64];
+    for (size_t a = 0; a < DS_PRODUCER_DETACHED; a++) {
+        for (size_t b = 0; b < PHASES; b++) {
+            snprintf(text, sizeof text, "to %s", phases[b]);
+            all &= met_row(phases[a], text, met_move[a][b], moves[a][b]);
+        }
+    }
+    return all;
+}
+
 static bool report(void)
 {
     static const char *const ends[] = {"no answer", "nothing left"};
     static const char *const fates[] = {"none", "stored", "not written", "unknown", "kept"};
     static const char *const with[] = {"", " + close", ", close only"};
-    static const char *const phases[] = {"claiming", "running", "recovering", "detached",
-                                         "closed",   "fenced",  "failed"};
     static const char *const records[] = {"epoch", "batch", "fate", "told"};
     bool all = true;
     char text[64];
@@ -1517,9 +1545,10 @@ static bool report(void)
     for (size_t f = DS_FATE_ACKED; f <= DS_FATE_KEPT; f++) {
         for (size_t i = 0; i < 3; i++) {
             snprintf(text, sizeof text, "%s%s", fates[f], with[i]);
-            all &= met_row("fate", text, met_fate[f][i], f != DS_FATE_KEPT || i < 2);
+            all &= met_row("fate", text, met_fate[f][i], f != DS_FATE_KEPT || i == 0);
         }
     }
+    all &= report_states();
     for (size_t i = 0; i < COUNT(records); i++) {
         all &= met_row("record", records[i], met_record[i], true);
         all &= met_row("killed, record", records[i], met_kill[i][1], true);

@@ -45,6 +45,16 @@ size_t stream_length(const struct stream *s, int64_t now)
     return length;
 }
 
+size_t stream_kept(const struct stream *s, int64_t now)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < s->ndrops; i++) {
+        size_t upto = s->drops[i] <= now ? stream_length(s, s->drops[i] - s->keeps) : 0;
+        kept = upto > kept ? upto : kept;
+    }
+    return kept;
+}
+
 size_t stream_final(const struct stream *s)
 {
     return s->n > 0 ? s->upto[s->n - 1] : 0;
@@ -95,13 +105,9 @@ size_t token_units(const char *token)
     return strcmp(token, "-1") == 0 ? 0 : strtoul(token, NULL, 10);
 }
 
-static const struct stream *stream_at(const struct world *w, int64_t now)
+unsigned world_credentials(const struct world *w, int64_t now)
 {
-    for (size_t i = w->nstreams; i-- > 0;) {
-        if (w->streams[i].born <= now)
-            return now < w->streams[i].dies ? &w->streams[i] : NULL;
-    }
-    return NULL;
+    return 1U + (w->rotates[0] <= now) + (w->rotates[1] <= now);
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -130,6 +136,39 @@ static void no_answer(struct answer *a, enum ds_end how, int64_t at, const char 
     a->end_at = at;
     a->end = how;
     a->what = what;
+}
+
+/* The stream that answers at this time; NULL: there is none, which is said. */
+static const struct stream *find(const struct world *w, struct answer *a, int64_t now)
+{
+    bool soft = false;
+    for (size_t i = w->nstreams; i-- > 0;) {
+        const struct stream *s = &w->streams[i];
+        if (s->born > now)
+            continue;
+        if (now < s->dies) {
+            a->incarnation = (int)s->incarnation;
+            return s;
+        }
+        soft = s->soft;
+        break;
+    }
+    status(a, soft ? 410 : 404, now);
+    return NULL;
+}
+
+/* Where an answer to this offset begins; SIZE_MAX: that is no longer kept, which is said. */
+static size_t begin(const struct stream *s, struct answer *a, const char *offset, int64_t now)
+{
+    size_t kept = stream_kept(s, now), from = token_units(offset);
+    if (strcmp(offset, "now") == 0)
+        return stream_length(s, now);
+    if (from >= kept)
+        return from;
+    if (strcmp(offset, "-1") == 0)
+        return kept;
+    status(a, 410, now);
+    return SIZE_MAX;
 }
 
 /* What was added to the body since the last piece arrives at `at`. */
@@ -185,7 +224,9 @@ static void plain_200(struct world *w, const struct stream *s, struct answer *a,
                       size_t to, int64_t at)
 {
     size_t length = stream_length(s, at);
-    status(a, 200, at);
+    bool nothing = to == from && one_in(&w->rng, 4);
+    status(a, nothing ? 204 : 200, at);
+    a->from = from;
     field(a, "content-type", type_name(s->type));
     position(a, to);
     if (to >= length && !w->no_up_to_date)
@@ -193,7 +234,7 @@ static void plain_200(struct world *w, const struct stream *s, struct answer *a,
     if (to >= length && stream_closed(s, at))
         field(a, "stream-closed", "true");
     cursor(w, a);
-    if (to > from || s->type == TYPE_JSON)
+    if (to > from || (s->type == TYPE_JSON && !nothing))
         add_body(s, from, to, &a->body);
     int64_t t = at;
     size_t len = a->body.len;
@@ -209,16 +250,11 @@ static void plain_200(struct world *w, const struct stream *s, struct answer *a,
 
 static void plain(struct world *w, struct answer *a, const char *offset, int64_t at)
 {
-    const struct stream *s = stream_at(w, at);
-    if (!s) {
-        status(a, 404, at);
+    const struct stream *s = find(w, a, at);
+    size_t from = s ? begin(s, a, offset, at) : SIZE_MAX;
+    if (from == SIZE_MAX)
         return;
-    }
-    size_t length = stream_length(s, at), from = token_units(offset);
-    if (strcmp(offset, "now") == 0)
-        from = length;
-    if (w->lags && one_in(&w->rng, 12) && length > 0)
-        length = (size_t)between(&w->rng, 0, (int64_t)length);
+    size_t length = stream_length(s, at);
     /* One that was made anew may be shorter: it answers with its own tail. */
     if (from > length)
         plain_200(w, s, a, length, length, at);
@@ -228,11 +264,9 @@ static void plain(struct world *w, struct answer *a, const char *offset, int64_t
 
 static void head_200(struct world *w, struct answer *a, int64_t at)
 {
-    const struct stream *s = stream_at(w, at);
-    if (!s) {
-        status(a, 404, at);
+    const struct stream *s = find(w, a, at);
+    if (!s)
         return;
-    }
     status(a, 200, at);
     field(a, "content-type", type_name(s->type));
     position(a, stream_length(s, at));
@@ -252,17 +286,15 @@ static int64_t news_at(const struct stream *s, size_t from, int64_t now)
 
 static void poll(struct world *w, struct answer *a, const char *offset, int64_t now)
 {
-    const struct stream *s = stream_at(w, now);
-    if (!s) {
-        status(a, 404, now);
+    const struct stream *s = find(w, a, now);
+    size_t from = s ? begin(s, a, offset, now) : SIZE_MAX;
+    if (from == SIZE_MAX)
         return;
-    }
-    size_t from = token_units(offset);
     int64_t at = news_at(s, from, now), until = now + (w->instant_poll ? 0 : w->hold);
     if (at > until)
         at = until;
     if (s->dies < at) {
-        status(a, 404, s->dies);
+        status(a, s->soft ? 410 : 404, s->dies);
         return;
     }
     size_t length = stream_length(s, at);
@@ -373,10 +405,13 @@ static void batch(struct sse *e, size_t from, size_t to, int64_t at)
 static void sse_200(struct world *w, const struct stream *s, struct answer *a, size_t from,
                     int64_t now)
 {
+    bool ahead = from > stream_length(s, now), too_short = now < w->sse_short_until;
+    from = smaller(from, stream_length(s, now));
     static const char *const eols[] = {"\n", "\r\n", "\r"};
     struct sse e = {w, s, a, eols[draw(&w->rng) % 3]};
-    int64_t t = now, until = now + (w->sse_short ? between(&w->rng, 0, 500) : w->sse_time);
-    bool greeted = w->sse_short && one_in(&w->rng, 2);
+    int64_t t = now, until = now + (too_short ? between(&w->rng, 0, 500) : w->sse_time);
+    /* To who is ahead of it, it says so first. */
+    bool greeted = too_short && one_in(&w->rng, 2) && !ahead;
     if (s->dies < until)
         until = s->dies;
     for (size_t guard = 0; guard < 100 && a->npieces + 8 < PIECES; guard++) {
@@ -412,30 +447,34 @@ static void sse_200(struct world *w, const struct stream *s, struct answer *a, s
     int64_t last = a->npieces > 0 ? a->pieces[a->npieces - 1].at : t;
     bool over = stream_closed(s, last) && from >= stream_length(s, last);
     a->end_at = over || until < last ? last : until;
-    a->end = s->dies <= a->end_at ? DS_END_CUT : DS_END_COMPLETE;
+    a->end = s->dies <= a->end_at && one_in(&w->rng, 2) ? DS_END_CUT : DS_END_COMPLETE;
 }
 
 static void sse(struct world *w, struct answer *a, const char *offset, int64_t now)
 {
-    const struct stream *s = stream_at(w, now);
-    status(a, s ? 200 : 404, now);
-    if (!s)
+    const struct stream *s = find(w, a, now);
+    size_t from = s ? begin(s, a, offset, now) : SIZE_MAX;
+    if (from == SIZE_MAX)
         return;
+    status(a, 200, now);
     if (w->sse_refused) {
-        static const int codes[] = {400, 405, 406, 409, 412, 415, 416, 431, 501, 505, 204, 200};
+        static const int codes[] = {400, 405, 406, 409, 412, 415, 416,
+                                    431, 501, 505, 204, 204, 200};
         status(a, codes[draw(&w->rng) % (sizeof codes / sizeof *codes)], now);
         field(a, "content-type", "text/html");
         return;
     }
     field(a, "content-type", "text/event-stream");
-    if (s->type == TYPE_BINARY)
-        field(a, "stream-sse-data-encoding", "base64");
+    if (w->sse_uncoded && s->type == TYPE_TEXT)
+        field(a, "stream-sse-data-encoding", "gzip");
+    else if ((s->type == TYPE_BINARY) != w->sse_uncoded)
+        field(a, "stream-sse-data-encoding", one_in(&w->rng, 2) ? "base64" : "Base64");
     if (w->sse_silent) {
         a->end_at = now + 60000;
         return;
     }
-    size_t from = token_units(offset);
-    sse_200(w, s, a, smaller(from, stream_length(s, now)), now);
+    a->from = from;
+    sse_200(w, s, a, from, now);
 }
 
 /* --- the network ------------------------------------------------------------------------------ */
@@ -457,6 +496,31 @@ static int64_t last_sign(const struct answer *a)
     return a->npieces > 0 ? a->pieces[a->npieces - 1].at : a->head_at;
 }
 
+/* Where a redirect leads: to another path, another scheme, another host. */
+static void redirect(struct rng *g, struct answer *a, const struct ds_request *req, int64_t at)
+{
+    static const int codes[] = {301, 302, 303, 307, 308};
+    bool tls = strncmp(req->url, "https:", 6) == 0, other = strstr(req->url, "//other/");
+    const char *query = strchr(req->url, '?');
+    status(a, codes[draw(g) % (sizeof codes / sizeof *codes)], at);
+    tls = tls ? !one_in(g, 20) : one_in(g, 3);
+    snprintf(a->location, sizeof a->location, "%s://%s/%c%s", tls ? "https" : "http",
+             other || one_in(g, 3) ? "other" : "h", one_in(g, 2) ? 's' : 't', query ? query : "");
+    a->head.redirect = one_in(g, 40) ? NULL : a->location;
+}
+
+/* A page of somebody else's, or what is not asked for. */
+static void bare(struct rng *g, struct answer *a, int64_t at)
+{
+    status(a, one_in(g, 4) ? 304 : 200, at);
+    a->final = a->head.status == 304;
+    field(a, "content-type", "text/html");
+    if (a->final)
+        return;
+    ds_buf_adds(&a->body, "<html>");
+    piece(a, at);
+}
+
 static bool before(struct world *w, struct answer *a, const struct ds_request *req, int64_t at)
 {
     static const int codes[] = {500, 502, 503, 504, 429, 408, 425, 599};
@@ -472,18 +536,11 @@ static bool before(struct world *w, struct answer *a, const struct ds_request *r
         if (one_in(g, f->retry_after))
             a->head.retry_after_ms = between(g, 0, 5) * 1000;
     } else if (one_in(g, f->redirect)) {
-        status(a, one_in(g, 2) ? 307 : 302, at);
-        const char *query = strchr(req->url, '?');
-        snprintf(a->location, sizeof a->location, "http://%s/s%s", one_in(g, 2) ? "h" : "other",
-                 query ? query : "");
-        a->head.redirect = a->location;
+        redirect(g, a, req, at);
     } else if (one_in(g, f->auth)) {
-        status(a, 401, at);
+        status(a, w->forbids ? 403 : 401, at);
     } else if (one_in(g, f->bare)) {
-        status(a, 200, at);
-        field(a, "content-type", "text/html");
-        ds_buf_adds(&a->body, "<html>");
-        piece(a, at);
+        bare(g, a, at);
     } else {
         return false;
     }
@@ -500,9 +557,10 @@ static void after(struct world *w, struct answer *a)
         a->end_at = last_sign(a);
         /* Of an event stream, a proxy's clean end looks like any other. */
         const char *type = ds_head_get(&a->head, "content-type");
-        bool clean = type && strcmp(type, "text/event-stream") == 0 && one_in(g, 2);
-        a->end = clean ? DS_END_COMPLETE : DS_END_CUT;
-        a->what = "cut";
+        bool sse = type && strcmp(type, "text/event-stream") == 0, clean = sse && one_in(g, 2);
+        a->unmarked = !sse && a->body.len > 0 && one_in(g, w->faults.unmarked);
+        a->end = clean || a->unmarked ? DS_END_COMPLETE : DS_END_CUT;
+        a->what = a->unmarked ? "cut unseen" : "cut";
     } else if (one_in(g, w->faults.stall)) {
         cut_pieces(a, (size_t)between(g, 0, (int64_t)a->body.len));
         a->end_at = DS_NEVER;
@@ -518,19 +576,54 @@ static const char *param(const char *url, const char *key, char *out, size_t siz
     return out;
 }
 
-void world_answer(struct world *w, const struct ds_request *req, int64_t now, struct answer *a)
+/* A replica that is behind answers the same, only later. */
+static void delay(struct answer *a, int64_t by)
 {
-    char offset[64], live[16];
+    a->head_at = ds_later(a->head_at, by);
+    a->end_at = ds_later(a->end_at, by);
+    for (size_t i = 0; i < a->npieces; i++)
+        a->pieces[i].at += by;
+}
+
+static void new_answer(struct answer *a)
+{
     *a = (struct answer){.what = ""};
     a->head.retry_after_ms = -1;
     ds_buf_init(&a->head.fields, 1 << 16);
     ds_buf_init(&a->body, 1 << 24);
+}
+
+void world_final(unsigned which, int64_t now, struct answer *a)
+{
+    static const int codes[] = {304, 400, 405, 406, 409, 412, 413, 414, 415, 416, 431, 501, 505};
+    static const enum ds_end ends[] = {DS_END_TLS_REFUSED, DS_END_PROXY_AUTH, DS_END_BAD,
+                                       DS_END_PROTOCOL, DS_END_LIMIT};
+    size_t ncodes = sizeof codes / sizeof *codes;
+    new_answer(a);
+    which %= (unsigned)(ncodes + sizeof ends / sizeof *ends);
+    if (which < ncodes)
+        status(a, codes[which], now);
+    else
+        no_answer(a, ends[which - ncodes], now, "useless");
+    a->final = true;
+}
+
+void world_answer(struct world *w, const struct ds_request *req, int64_t now, struct answer *a)
+{
+    char offset[64], live[16];
+    new_answer(a);
     param(req->url, "offset=", offset, sizeof offset);
     param(req->url, "live=", live, sizeof live);
     int64_t at = now + between(&w->rng, 0, 40);
     bool faulty = now < w->faults_until;
     if (faulty && before(w, a, req, at))
         return;
+    if (!strstr(req->url, "//other/") && w->given != world_credentials(w, at)) {
+        status(a, w->forbids ? 403 : 401, at);
+        return;
+    }
+    int64_t lag = one_in(&w->rng, 8) ? between(&w->rng, 0, w->lag) : 0;
+    at -= lag;
     if (req->method == DS_HEAD)
         head_200(w, a, at);
     else if (strcmp(live, "sse") == 0)
@@ -539,6 +632,7 @@ void world_answer(struct world *w, const struct ds_request *req, int64_t now, st
         poll(w, a, offset, at);
     else
         plain(w, a, offset, at);
+    delay(a, lag);
     if (faulty)
         after(w, a);
 }
