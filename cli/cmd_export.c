@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dstream export: one stream into one file with its checkpoint, each byte once over any crash; and
- * dstream record, which is the same with lines that tell of the answers.
+ * dstream export: streams into files with checkpoints, each byte once over any crash: one stream
+ * into a file, or any number of them into a directory. And dstream record, which is the same with
+ * lines that tell of the answers.
  *
- * The order of things is what makes it safe. The locks and the comparison of the file with its
- * state come before any request. The reader finds the checkpoint's witness again before it delivers
+ * The order of things is what makes it safe. The locks and the comparison of the files with their
+ * states come before any request. A reader finds the checkpoint's witness again before it delivers
  * anything, and only the first delivery makes the file ready: creates it behind a first state, or
  * cuts it back. So where the stream is another one, or no longer there, nothing is touched.
  */
@@ -12,147 +13,163 @@
 
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
-#include "cli/exporter.h"
-#include "cli/recorder.h"
-#include "cli/run.h"
+#include "base/alloc.h"
+#include "cli/exporting.h"
+#include "cli/filename.h"
 #include "cli/signals.h"
 
-struct exporting {
-    struct ds_cli *cli;
-    struct ds_run run;
-    struct ds_source source;
-    struct ds_exporter *exporter;
-    struct ds_timer sync;
-    struct ds_recorder recorder; /* of record */
-    struct ds_exporter_form form;
-};
+#define LIST_MAX ((size_t)64 * 1024 * 1024)
 
-/* --- committing ------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
-static void rearm_sync(struct exporting *e)
+static int finish_one(struct exporting *e)
 {
-    int64_t due = ds_exporter_due(e->exporter);
-    if (due == DS_NEVER)
-        ds_timer_stop(e->run.loop, &e->sync);
-    else
-        (void)ds_timer_set(e->run.loop, &e->sync, due);
-}
-
-static void committed(struct exporting *e, enum dstream_code rc)
-{
-    if (rc != DSTREAM_OK)
-        e->run.stop = true;
-    rearm_sync(e);
-}
-
-static void on_sync(void *ctx)
-{
-    struct exporting *e = ctx;
-    committed(e, ds_exporter_tick(e->exporter, ds_loop_now(e->run.loop), &e->source.error));
-}
-
-/* --- batches ---------------------------------------------------------------------------------- */
-
-static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batch *b)
-{
-    struct exporting *e = ctx;
-    bool stop;
-    struct ds_witness witness;
-    uint64_t before = ds_exporter_totals(e->exporter).bytes;
-    enum dstream_code rc = ds_exporter_take(e->exporter, dstream_reader_content_type(s->reader), b,
-                                            ds_loop_now(e->run.loop), &stop, &s->error);
-    committed(e, rc);
-    if (rc != DSTREAM_OK)
-        return rc;
-    struct ds_exporter_totals now = ds_exporter_totals(e->exporter);
-    s->up_to_date = (b->flags & (DSTREAM_BATCH_UP_TO_DATE | DSTREAM_BATCH_CLOSED)) &&
-                    now.skip == 0 && strcmp(now.offset, b->next) == 0;
-    if (now.bytes > before)
-        ds_run_took_data(&e->run);
-    (void)ds_exporter_seen(e->exporter, &witness);
-    ds_client_set_witness(s->reader, &witness);
-    if (stop)
-        e->run.stop = true;
-    return DSTREAM_OK;
-}
-
-/* --- running ---------------------------------------------------------------------------------- */
-
-static void tell(void *ctx, struct ds_status_now *out)
-{
-    struct exporting *e = ctx;
-    struct ds_exporter_totals t = ds_exporter_totals(e->exporter);
-    ds_source_tell(&e->source, out);
-    out->bytes = t.bytes;
-    out->messages = t.messages;
-    out->offset = t.offset;
-}
-
-static void start(struct exporting *e)
-{
-    struct ds_source_start at = {.recheck = true};
-    at.offset = ds_exporter_offset(e->exporter, &at.skip);
-    at.content_type = ds_exporter_seen(e->exporter, &at.witness);
-    at.seen = at.content_type != NULL;
-    (void)ds_source_start(&e->source, &at, take, e);
-}
-
-static void run(struct exporting *e)
-{
-    ds_run_arm(&e->run, tell, e);
-    start(e);
-    while (!e->source.done && !e->run.stop) {
-        bool hup;
-        enum dstream_code rc = ds_run_turn(&e->run, &hup, &e->source.error);
-        if (rc == DSTREAM_OK && hup)
-            committed(e, ds_exporter_commit(e->exporter, &e->source.error));
-    }
-    ds_source_stop(&e->source);
-}
-
-/* Whatever ended the reading, what was written before it is good and is committed. */
-static int finish(struct exporting *e)
-{
-    struct ds_source *s = &e->source;
-    struct dstream_error later = {0};
-    ds_status_end(&e->run.status);
-    if (s->error.code != DSTREAM_OK)
-        (void)ds_exporter_finish(e->exporter, false, &later);
-    else
-        (void)ds_exporter_finish(e->exporter, s->whole, &s->error);
-    if (later.code != DSTREAM_OK)
-        ds_cli_warn(e->cli, "%s", later.message);
+    struct exported *x = &e->streams[0];
+    struct ds_source *s = &x->s;
     if (s->error.code != DSTREAM_OK)
         return ds_cli_fail(e->cli, &s->error);
-    struct ds_exporter_totals t = ds_exporter_totals(e->exporter);
-    ds_source_say_position(s, t.offset, t.skip, t.closed, "the same command goes on at");
+    struct ds_exporter_totals t = ds_exporter_totals(x->exporter);
+    if (!ds_exporter_complete(x->exporter))
+        ds_source_say_position(s, t.offset, t.skip, t.closed, "the same command goes on at");
     return ds_source_satisfies(s, t.closed) ? DS_EXIT_OK : ds_run_unsatisfied(&e->run);
 }
 
-static int run_and_finish(struct exporting *e)
+/* What became of a stream, in a word or two. */
+static const char *fate_of(const struct exported *x)
 {
-    if (ds_exporter_complete(e->exporter)) {
-        ds_cli_say(e->cli, "%s: complete: the stream is closed, and all of it is in %s",
-                   e->source.name, ds_exporter_path(e->exporter));
-        return DS_EXIT_OK;
+    if (x->s.error.code != DSTREAM_OK)
+        return dstream_code_text(x->s.error.code);
+    return x->s.whole ? NULL : "stopped";
+}
+
+/* Each failure by its name, which may have scrolled away, and how many there are of what. */
+static void say_summary(const struct exporting *e)
+{
+    size_t closed = 0, whole = 0, failed = 0;
+    for (size_t i = 0; i < e->n; i++) {
+        const struct exported *x = &e->streams[i];
+        bool error = x->s.error.code != DSTREAM_OK;
+        if (error)
+            ds_cli_say(e->cli, "%s: %s", x->s.name, fate_of(x));
+        failed += error;
+        closed += !error && ds_exporter_totals(x->exporter).closed;
+        whole += !error && x->s.whole;
     }
-    run(e);
-    return finish(e);
+    if (failed > 0 || e->cli->opt.verbose > 0)
+        ds_cli_say(e->cli, "%zu streams: %zu failed, %zu read to their ends, %zu of these closed",
+                   e->n, failed, whole, closed);
+}
+
+static int finish_all(struct exporting *e)
+{
+    say_summary(e);
+    if (e->error.code != DSTREAM_OK)
+        return ds_cli_fail(e->cli, &e->error);
+    for (size_t i = 0; i < e->n; i++) {
+        if (e->streams[i].s.error.code != DSTREAM_OK)
+            return (int)ds_exit_of(&e->streams[i].s.error);
+    }
+    for (size_t i = 0; i < e->n; i++) {
+        const struct exported *x = &e->streams[i];
+        if (!ds_source_satisfies(&x->s, ds_exporter_totals(x->exporter).closed))
+            return ds_run_unsatisfied(&e->run);
+    }
+    return DS_EXIT_OK;
+}
+
+/* --- the streams' names ----------------------------------------------------------------------- */
+
+/* Adds an operand for each line but those that are empty or begin with '#'. */
+static enum dstream_code add_names(struct ds_cli *c, char *text, const char ***args, size_t *n)
+{
+    for (char *line = text; *line;) {
+        size_t len = strcspn(line, "\n");
+        char *next = line + len + (line[len] == '\n');
+        while (len > 0 && strchr(" \t\r", line[len - 1]))
+            len--;
+        line += strspn(line, " \t");
+        if (line < next && len > 0 && *line != '#' && *line != '\n' && *line != '\r') {
+            const char **more = ds_realloc(*args, (*n + 1) * sizeof *more);
+            const char *name = more ? ds_cli_own(&c->opt, line, strcspn(line, " \t\r\n")) : NULL;
+            if (more)
+                *args = more;
+            if (!name)
+                return DSTREAM_ERR_NOMEM;
+            (*args)[(*n)++] = name;
+        }
+        line = next;
+    }
+    return DSTREAM_OK;
+}
+
+static enum dstream_code read_file(const char *path, struct ds_buf *out, struct dstream_error *err)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
+    char piece[4096];
+    size_t n;
+    enum dstream_code rc = DSTREAM_OK;
+    errno = 0;
+    while (f && rc == DSTREAM_OK && (n = fread(piece, 1, sizeof piece, f)) > 0)
+        rc = ds_buf_add(out, piece, n);
+    if (!f || ferror(f))
+        rc = DSTREAM_ERR_IO;
+    if (f && f != stdin)
+        (void)fclose(f);
+    if (rc == DSTREAM_ERR_IO)
+        return ds_error_set(err, rc, "--list: %s: %s", path, strerror(errno));
+    return rc == DSTREAM_OK && ds_buf_str(out)
+               ? rc
+               : ds_error_set(err, DSTREAM_ERR_LIMIT, "--list: %s: it is too large", path);
+}
+
+/* The operands, and behind them those of --list. Free *args with ds_free(). */
+static enum dstream_code gather_names(struct ds_cli *c, const char ***args,
+                                      struct dstream_error *err)
+{
+    struct ds_buf text;
+    size_t n = c->nargs;
+    *args = ds_calloc(n + 1, sizeof **args);
+    if (!*args)
+        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for names");
+    memcpy(*args, c->args, n * sizeof **args);
+    ds_buf_init(&text, LIST_MAX);
+    enum dstream_code rc = c->opt.list ? read_file(c->opt.list, &text, err) : DSTREAM_OK;
+    if (rc == DSTREAM_OK && c->opt.list && add_names(c, text.data, args, &n) != DSTREAM_OK)
+        rc = ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for so many names");
+    c->args = *args;
+    c->nargs = n;
+    ds_buf_free(&text);
+    return rc;
 }
 
 /* --- setting up ------------------------------------------------------------------------------- */
 
 static int check_options(struct ds_cli *c)
 {
+    const struct ds_cli_options *o = &c->opt;
     int rc = ds_cli_check_range(c);
     if (rc != DS_EXIT_OK)
         return rc;
-    if (c->nargs != 1)
-        return ds_cli_usage(c, c->nargs == 0 ? "no stream is named" : "one stream is all it takes");
-    if (!c->opt.output)
-        return ds_cli_usage(c, "no file is named: give --output FILE");
+    if (o->output && o->directory)
+        return ds_cli_usage(c, "--output and --directory exclude each other");
+    if (o->list && !o->directory)
+        return ds_cli_usage(c, "--list is for --directory");
+    if (c->nargs == 0 && !o->list)
+        return ds_cli_usage(c, "no stream is named");
+    if (c->nargs > 1 && !o->directory)
+        return ds_cli_usage(
+            c, o->command == DS_CMD_RECORD
+                   ? "one stream is all it takes"
+                   : "several streams are exported into a directory: give --directory");
+    if (!o->output && !o->directory)
+        return ds_cli_usage(c, o->command == DS_CMD_RECORD
+                                   ? "no file is named: give --output FILE"
+                                   : "no file is named: give --output FILE, or --directory DIR");
     return DS_EXIT_OK;
 }
 
@@ -161,32 +178,19 @@ static bool records(const struct exporting *e)
     return e->cli->opt.command == DS_CMD_RECORD;
 }
 
-static void set_up_recorder(struct exporting *e)
-{
-    ds_recorder_init(&e->recorder, e->source.url.data);
-    ds_recorder_form(&e->recorder, &e->form);
-    e->source.on_head = ds_recorder_head;
-    e->source.head_ctx = &e->recorder;
-}
-
-static enum dstream_code set_up(struct exporting *e, struct dstream_error *err)
+static struct ds_exporter_config config_of(const struct exporting *e, const struct exported *x)
 {
     const struct ds_cli_options *o = &e->cli->opt;
-    enum dstream_code rc = ds_run_begin(&e->run, e->cli, err);
-    if (rc == DSTREAM_OK)
-        rc = ds_source_name(&e->source, &e->run, e->cli->args[0], err);
-    if (rc != DSTREAM_OK)
-        return rc;
-    if (records(e))
-        set_up_recorder(e);
-    struct ds_exporter_config c = {
+    return (struct ds_exporter_config){
         .file = {.ops = e->cli->fileops,
-                 .path = o->output,
+                 .path = o->directory ? o->directory : o->output,
                  .state = o->state,
                  .overwrite = o->overwrite,
                  .append = o->append,
                  .reset = o->reset},
-        .url = e->source.url.data,
+        .directory = e->directory,
+        .name = x->file,
+        .url = x->s.url.data,
         .format = o->format,
         .form = records(e) ? &e->form : NULL,
         .sse = ds_cli_live(o) == DSTREAM_LIVE_SSE,
@@ -201,10 +205,135 @@ static enum dstream_code set_up(struct exporting *e, struct dstream_error *err)
         .sync_batch = o->sync_batch,
         .max_witness = e->cli->limits.max_witness,
     };
-    rc = ds_exporter_open(&e->exporter, &c, err);
-    if (rc == DSTREAM_OK && records(e))
-        rc = ds_recorder_start(&e->recorder, e->exporter, ds_loop_update(e->run.loop), err);
+}
+
+static enum dstream_code name_stream(struct exporting *e, size_t i, struct dstream_error *err)
+{
+    struct exported *x = &e->streams[i];
+    struct ds_buf b;
+    x->all = e;
+    enum dstream_code rc = ds_source_name(&x->s, &e->run, e->cli->args[i], err);
+    if (rc != DSTREAM_OK || !e->cli->opt.directory)
+        return rc;
+    ds_buf_init(&b, 4 * DS_CHECKPOINT_URL_MAX);
+    rc = ds_filename_of(&b, x->s.url.data, e->cli->opt.base_url, err);
+    x->file = b.data;
     return rc;
+}
+
+static int by_file(const void *a, const void *b)
+{
+    const struct exported *const *x = a, *const *y = b;
+    return strcmp((*x)->file, (*y)->file);
+}
+
+/* That no two streams come to the same file is seen before anything is made. */
+static enum dstream_code check_files(struct exporting *e, struct dstream_error *err)
+{
+    const struct exported **all = ds_calloc(e->n, sizeof(const struct exported *));
+    enum dstream_code rc = DSTREAM_OK;
+    if (!all)
+        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for names");
+    for (size_t i = 0; i < e->n; i++)
+        all[i] = &e->streams[i];
+    qsort(all, e->n, sizeof(const struct exported *), by_file);
+    for (size_t i = 1; i < e->n && rc == DSTREAM_OK; i++) {
+        if (strcmp(all[i - 1]->file, all[i]->file) == 0)
+            rc = ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                              "%s and %s would both be the file %s: leave one out, or export it "
+                              "into another directory",
+                              all[i - 1]->s.name, all[i]->s.name, all[i]->file);
+    }
+    ds_free(all);
+    return rc;
+}
+
+/* A connection and a file for each stream. */
+static enum dstream_code raise_limit(size_t n, struct dstream_error *err)
+{
+    struct rlimit l;
+    rlim_t want = 2 * (rlim_t)n + 64;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur >= want)
+        return DSTREAM_OK;
+    if (l.rlim_max < want)
+        return ds_error_set(err, DSTREAM_ERR_IO,
+                            "%zu streams take about %llu open files, and the limit is %llu: raise "
+                            "it (ulimit -n), or export fewer at once",
+                            n, (unsigned long long)want, (unsigned long long)l.rlim_max);
+    l.rlim_cur = want;
+    return setrlimit(RLIMIT_NOFILE, &l) == 0
+               ? DSTREAM_OK
+               : ds_error_set(err, DSTREAM_ERR_IO, "the limit of open files cannot be raised: %s",
+                              strerror(errno));
+}
+
+static enum dstream_code open_all(struct exporting *e, struct dstream_error *err)
+{
+    enum dstream_code rc = check_files(e, err);
+    if (rc == DSTREAM_OK)
+        rc = raise_limit(e->n, err);
+    struct ds_exporter_config c = config_of(e, &e->streams[0]);
+    if (rc == DSTREAM_OK)
+        rc = ds_exports_open(&e->directory, &c.file, err);
+    for (size_t i = 0; i < e->n && rc == DSTREAM_OK; i++) {
+        struct exported *x = &e->streams[i];
+        c = config_of(e, x);
+        /* One that cannot be opened does not keep the others from it. */
+        x->s.done = ds_exporter_open(&x->exporter, &c, &x->s.error) != DSTREAM_OK;
+    }
+    return rc;
+}
+
+static enum dstream_code open_one(struct exporting *e, struct exported *x,
+                                  struct dstream_error *err)
+{
+    if (records(e)) {
+        ds_recorder_init(&e->recorder, x->s.url.data);
+        ds_recorder_form(&e->recorder, &e->form);
+        x->s.on_head = ds_recorder_head;
+        x->s.head_ctx = &e->recorder;
+    }
+    struct ds_exporter_config c = config_of(e, x);
+    enum dstream_code rc = ds_exporter_open(&x->exporter, &c, err);
+    if (rc == DSTREAM_OK && records(e))
+        rc = ds_recorder_start(&e->recorder, x->exporter, ds_loop_update(e->run.loop), err);
+    return rc;
+}
+
+static enum dstream_code set_up(struct exporting *e, struct dstream_error *err)
+{
+    enum dstream_code rc = ds_run_begin(&e->run, e->cli, err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    e->n = e->cli->nargs;
+    e->streams = ds_calloc(e->n + 1, sizeof *e->streams);
+    if (!e->streams)
+        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for so many streams");
+    for (size_t i = 0; i < e->n && rc == DSTREAM_OK; i++)
+        rc = name_stream(e, i, err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    if (e->n == 0)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "--list: %s names no stream",
+                            e->cli->opt.list);
+    if (e->cli->opt.directory)
+        return open_all(e, err);
+    return open_one(e, &e->streams[0], err);
+}
+
+static void tear_down(struct exporting *e)
+{
+    for (size_t i = 0; e->streams && i < e->n; i++) {
+        ds_exporter_free(e->streams[i].exporter);
+        ds_source_free(&e->streams[i].s);
+        ds_free(e->streams[i].file);
+    }
+    ds_exports_free(e->directory);
+    ds_recorder_free(&e->recorder);
+    ds_free(e->streams);
+    if (e->run.loop)
+        ds_timer_stop(e->run.loop, &e->sync);
+    ds_run_end(&e->run);
 }
 
 int ds_cmd_export(struct ds_cli *c)
@@ -214,15 +343,18 @@ int ds_cmd_export(struct ds_cli *c)
         return status;
     struct exporting e = {.cli = c};
     struct dstream_error err = {0};
-    e.sync.fire = on_sync;
-    e.sync.ctx = &e;
-    status = set_up(&e, &err) == DSTREAM_OK ? run_and_finish(&e) : ds_cli_fail(c, &err);
-    ds_exporter_free(e.exporter);
-    ds_source_free(&e.source);
-    ds_recorder_free(&e.recorder);
-    if (e.run.loop)
-        ds_timer_stop(e.run.loop, &e.sync);
-    ds_run_end(&e.run);
+    const char **args;
+    enum dstream_code rc = gather_names(c, &args, &err);
+    if (rc == DSTREAM_OK)
+        rc = set_up(&e, &err);
+    if (rc == DSTREAM_OK) {
+        ds_exporting_run(&e);
+        status = e.directory ? finish_all(&e) : finish_one(&e);
+    } else {
+        status = ds_cli_fail(c, &err);
+    }
+    tear_down(&e);
+    ds_free(args);
     if (ds_signals_ending() != 0)
         ds_cli_die(ds_signals_ending());
     return status;

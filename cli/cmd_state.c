@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dstream state show FILE: a checkpoint in words, or as the JSON that it is. Takes no lock, so it
+/* dstream state show FILE: checkpoints in words, or as the JSON that they are. Takes no lock, so it
  * works beside an export. */
 #include "config.h"
 
@@ -11,11 +11,11 @@
 #include "base/alloc.h"
 #include "base/http.h"
 #include "base/text.h"
+#include "store/exports.h"
 #include "store/log.h"
-#include "store/state.h"
 
-/* More than all fields can take, each byte of them escaped: reserved at once, so that no addition
- * has to be checked. */
+/* More than all fields of a checkpoint can take, each byte of them escaped: reserved at once, so
+ * that no addition has to be checked. */
 #define SHOWN_MAX ((size_t)256 * 1024)
 
 /* "name: value", with whatever a terminal should not see made visible. */
@@ -73,12 +73,17 @@ static void show_witness(struct ds_buf *b, const struct ds_checkpoint *c)
 
 static void show_all(struct ds_buf *b, const char *path, const struct ds_checkpoint *c)
 {
-    show(b, "state", path);
+    if (c->file[0])
+        show(b, "file", c->file);
+    else
+        show(b, "state", path);
     show(b, "time", c->time);
     show(b, "url", c->url);
     show_left_out(b, c->left_out);
     show(b, "content type", c->content_type[0] ? c->content_type : "not known yet");
     show(b, "format", c->format);
+    if (c->compression[0])
+        show(b, "compression", c->compression);
     show(b, "from", strcmp(c->from, "-1") == 0 ? "beginning" : c->from);
     show_number(b, "from skip", c->from_skip, "");
     show(b, "from offset", c->from_offset);
@@ -90,15 +95,81 @@ static void show_all(struct ds_buf *b, const char *path, const struct ds_checkpo
     show_witness(b, c);
 }
 
-/* The state of the output `name`, else `name` itself. The path that was taken is left in `path`. */
+/* Prints what was gathered, and empties it. */
+static void flush_to_stdout(struct ds_buf *b, struct dstream_error *err)
+{
+    if (err->code == DSTREAM_OK && b->len > 0 && fwrite(b->data, 1, b->len, stdout) != b->len)
+        ds_error_set(err, DSTREAM_ERR_IO, "standard output: cannot write: %s",
+                     ds_errno_text(errno));
+    b->len = 0;
+}
+
+struct listing {
+    bool json;
+    struct ds_buf b;
+    struct dstream_error err;
+};
+
+static void show_line(void *ctx, const struct ds_checkpoint *c)
+{
+    struct listing *l = ctx;
+    if (ds_buf_reserve(&l->b, SHOWN_MAX) == DSTREAM_OK && l->json) {
+        (void)ds_checkpoint_write(&l->b, c);
+    } else if (l->b.cap - l->b.len >= SHOWN_MAX) {
+        ds_buf_addc(&l->b, '\n');
+        show_all(&l->b, "", c);
+    } else {
+        ds_error_set(&l->err, DSTREAM_ERR_NOMEM, "no memory to show a state");
+    }
+}
+
+static void show_head(struct ds_buf *b, const char *path, const struct ds_checkpoint_head *head,
+                      bool json)
+{
+    if (json) {
+        (void)ds_checkpoint_write_head(b, head);
+        return;
+    }
+    show(b, "state", path);
+    show(b, "time", head->time);
+    show_number(b, "files", head->files, "");
+    show_number(b, "manifest length", head->manifest, "bytes");
+}
+
+/* A directory's: its head, then each file's behind an empty line. */
+static enum dstream_code show_directory(struct ds_cli *cli, const char *path, struct ds_buf *out,
+                                        struct dstream_error *err)
+{
+    struct listing l = {.json = cli->opt.json};
+    struct ds_checkpoint_head head;
+    bool missing;
+    ds_buf_init(&l.b, SIZE_MAX);
+    enum dstream_code rc = ds_exports_show(cli->fileops, path, &head, show_line, &l, &missing, err);
+    if (rc == DSTREAM_OK && l.err.code != DSTREAM_OK) {
+        *err = l.err;
+        rc = err->code;
+    }
+    if (rc == DSTREAM_OK) {
+        show_head(out, path, &head, l.json);
+        flush_to_stdout(out, err);
+        flush_to_stdout(&l.b, err);
+    }
+    ds_buf_free(&l.b);
+    return rc;
+}
+
+/* The state of the output or the directory `name`, else `name` itself. The path that was taken is
+ * left in `path`. */
 static enum dstream_code find(struct ds_cli *cli, const char *name, struct ds_buf *path,
                               struct ds_checkpoint *c, bool *missing, struct dstream_error *err)
 {
+    static const char *const forms[] = {"%s.dstate", "%s/" DS_EXPORTS_STATE, "%s"};
     enum dstream_code rc = DSTREAM_ERR_NOMEM;
-    for (int beside = 1; beside >= 0; beside--) {
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         path->len = 0;
         ds_error_clear(err);
-        if (ds_buf_addf(path, beside ? "%s.dstate" : "%s", name) != DSTREAM_OK || !ds_buf_str(path))
+        if (ds_buf_adds(path, name) != DSTREAM_OK ||
+            ds_buf_adds(path, forms[i] + 2) != DSTREAM_OK || !ds_buf_str(path))
             return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a file name");
         rc = ds_state_show(cli->fileops, path->data, c, missing, err);
         if (!*missing)
@@ -107,13 +178,11 @@ static enum dstream_code find(struct ds_cli *cli, const char *name, struct ds_bu
     return rc;
 }
 
-static int print(struct ds_cli *cli, const struct ds_buf *b)
+static int print(struct ds_cli *cli, struct ds_buf *b)
 {
     struct dstream_error err = {0};
-    if (fwrite(b->data, 1, b->len, stdout) == b->len && fflush(stdout) == 0)
-        return DS_EXIT_OK;
-    ds_error_set(&err, DSTREAM_ERR_IO, "standard output: cannot write: %s", ds_errno_text(errno));
-    return ds_cli_fail(cli, &err);
+    flush_to_stdout(b, &err);
+    return err.code == DSTREAM_OK ? ds_cli_flush(cli) : ds_cli_fail(cli, &err);
 }
 
 static int show_state(struct ds_cli *cli, const char *name)
@@ -131,6 +200,10 @@ static int show_state(struct ds_cli *cli, const char *name)
         (void)ds_checkpoint_write(&b, c);
     else if (err.code == DSTREAM_OK)
         show_all(&b, path.data, c);
+    else if (err.code == DSTREAM_ERR_STATE_MISMATCH) { /* it goes with a directory */
+        ds_error_clear(&err);
+        (void)show_directory(cli, path.data, &b, &err);
+    }
     if (missing)
         ds_error_set(&err, DSTREAM_ERR_IO, "%s: no such state file, nor %s.dstate", name, name);
     status = err.code == DSTREAM_OK ? print(cli, &b) : ds_cli_fail(cli, &err);

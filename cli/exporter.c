@@ -19,10 +19,8 @@ struct ds_exporter {
     struct ds_buf out;          /* of the batch under way, not written yet */
     enum ds_format_kind format; /* auto until the stream's type is known */
     bool resumed;
-    bool ready;            /* the file is */
-    bool pending;          /* `at` or the file differ from what was committed */
-    int64_t pending_since; /* by the time given with the batch */
-    uint64_t committed;    /* length of the output as of the last commit */
+    bool confirmed;        /* what is known of the stream was said to the file */
+    int64_t pending_since; /* since when there is something to commit, by the time given with it */
     struct ds_left left;
     uint64_t bytes, messages;  /* of the stream, in this run */
     struct dstream_error *err; /* of the call under way */
@@ -104,7 +102,8 @@ static enum dstream_code open_steps(struct ds_exporter *x, struct dstream_error 
     enum dstream_code rc = ds_witness_begin(&x->keeper, x->c.max_witness);
     if (rc != DSTREAM_OK)
         return ds_error_set(err, rc, "no memory for an export");
-    rc = ds_export_open(&x->file, &x->c.file, err);
+    rc = x->c.directory ? ds_exports_add(x->c.directory, x->c.name, &x->file, err)
+                        : ds_export_open(&x->file, &x->c.file, err);
     if (rc != DSTREAM_OK)
         return rc;
     const struct ds_checkpoint *was = ds_export_state(x->file);
@@ -188,26 +187,14 @@ struct ds_exporter_totals ds_exporter_totals(const struct ds_exporter *x)
 
 enum dstream_code ds_exporter_commit(struct ds_exporter *x, struct dstream_error *err)
 {
-    if (!x->ready || !x->pending)
+    if (!ds_export_ready(x->file) || !ds_export_changed(x->file))
         return DSTREAM_OK;
-    enum dstream_code rc = ds_export_commit(x->file, &x->at, err);
-    if (rc == DSTREAM_OK) {
-        x->pending = false;
-        x->committed = ds_export_length(x->file);
-    }
-    return rc;
-}
-
-static void set_pending(struct ds_exporter *x, int64_t now)
-{
-    if (!x->pending)
-        x->pending_since = now;
-    x->pending = true;
+    return ds_export_commit(x->file, &x->at, err);
 }
 
 int64_t ds_exporter_due(const struct ds_exporter *x)
 {
-    if (!x->ready || !x->pending || x->c.sync_ms < 0)
+    if (!ds_export_ready(x->file) || !ds_export_changed(x->file) || x->c.sync_ms < 0)
         return DS_NEVER;
     return x->pending_since > DS_NEVER - x->c.sync_ms ? DS_NEVER : x->pending_since + x->c.sync_ms;
 }
@@ -220,17 +207,17 @@ enum dstream_code ds_exporter_tick(struct ds_exporter *x, int64_t now, struct ds
 static enum dstream_code commit_by_policy(struct ds_exporter *x, int64_t now,
                                           struct dstream_error *err)
 {
-    uint64_t fresh = ds_export_length(x->file) - x->committed;
+    uint64_t fresh = ds_export_length(x->file) - ds_export_committed(x->file);
     if (x->c.sync_batch || (x->c.sync_bytes > 0 && fresh >= x->c.sync_bytes))
         return ds_exporter_commit(x, err);
-    return ds_exporter_tick(x, now, err);
+    /* A directory is committed in steps, by who drives it. */
+    return x->c.directory ? DSTREAM_OK : ds_exporter_tick(x, now, err);
 }
 
 /* The stream is the one that the state speaks of, and `offset` is where it is read from. */
-static enum dstream_code make_ready(struct ds_exporter *x, const char *offset, uint64_t skip,
-                                    int64_t now)
+static enum dstream_code make_ready(struct ds_exporter *x, const char *offset, uint64_t skip)
 {
-    if (x->ready)
+    if (x->confirmed)
         return DSTREAM_OK;
     if (!x->resumed) {
         memcpy(x->at.from_offset, offset, strlen(offset) + 1);
@@ -240,11 +227,22 @@ static enum dstream_code make_ready(struct ds_exporter *x, const char *offset, u
     enum dstream_code rc = ds_export_confirm(x->file, &x->at, x->err);
     if (rc != DSTREAM_OK)
         return rc;
-    x->ready = true;
-    x->committed = ds_export_length(x->file);
+    x->confirmed = true;
     /* What was made or cut is not synced yet, and the end commits in any case. */
-    set_pending(x, now);
+    if (ds_export_ready(x->file))
+        ds_export_touch(x->file);
     return DSTREAM_OK;
+}
+
+bool ds_exporter_waits(const struct ds_exporter *x)
+{
+    return x->confirmed && !ds_export_ready(x->file) &&
+           ds_export_error(x->file)->code == DSTREAM_OK;
+}
+
+const struct dstream_error *ds_exporter_error(const struct ds_exporter *x)
+{
+    return ds_export_error(x->file);
 }
 
 /* --- batches ---------------------------------------------------------------------------------- */
@@ -338,14 +336,17 @@ static enum dstream_code take(struct ds_exporter *x, const char *content_type,
         return rc;
     strcpy(x->at.format, format_name(x, x->format));
     ds_checkpoint_set_type(&x->at, content_type);
-    rc = make_ready(x, strcmp(b->start, "now") == 0 ? b->next : b->start, b->skip, now);
-    if (rc == DSTREAM_OK)
-        rc = write_out(x, content_type, b, &s, now);
+    if (!ds_export_changed(x->file))
+        x->pending_since = now;
+    rc = make_ready(x, strcmp(b->start, "now") == 0 ? b->next : b->start, b->skip);
+    if (rc != DSTREAM_OK || ds_exporter_waits(x))
+        return rc;
+    rc = write_out(x, content_type, b, &s, now);
     if (rc != DSTREAM_OK)
         return rc;
     if (says_more(x, b, &s)) {
         ds_span_advance(&s, b, &x->at, &x->keeper);
-        set_pending(x, now);
+        ds_export_touch(x->file);
     }
     x->bytes += s.bytes;
     x->messages += s.messages;
@@ -366,12 +367,12 @@ enum dstream_code ds_exporter_take(struct ds_exporter *x, const char *content_ty
 
 enum dstream_code ds_exporter_finish(struct ds_exporter *x, bool whole, struct dstream_error *err)
 {
-    if (whole && !x->ready && strcmp(x->at.offset, "now") != 0) {
+    if (whole && !x->confirmed && strcmp(x->at.offset, "now") != 0) {
         x->err = err;
-        enum dstream_code rc = make_ready(x, x->at.offset, x->at.skip, 0);
+        enum dstream_code rc = make_ready(x, x->at.offset, x->at.skip);
         x->err = NULL;
         if (rc != DSTREAM_OK)
             return rc;
     }
-    return ds_exporter_commit(x, err);
+    return x->c.directory ? DSTREAM_OK : ds_exporter_commit(x, err);
 }

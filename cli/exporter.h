@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What an export does with each batch, and when it commits: one stream into one file with its
- * checkpoint. It knows neither loop nor network: it is handed batches and the time, and says when
- * it wants to be called again, so that one process can drive many.
+ * checkpoint, which may be one of a directory's. It knows neither loop nor network: it is handed
+ * batches and the time, and says when it wants to be called again, so that one process can drive
+ * many.
  *
  *   open    takes the locks and reads the state: where to read from, and what must be found again
  *   take    a batch: what it writes is never more than what is still wanted
@@ -14,7 +15,7 @@
 
 #include "cli/format.h"
 #include "cli/span.h"
-#include "store/export.h"
+#include "store/exports.h"
 
 /* Something else than a format: what is written of the batches is up to who exports, empty ones
  * that move the position or close the stream included. */
@@ -29,6 +30,9 @@ struct ds_exporter_form {
 
 struct ds_exporter_config {
     struct ds_export_options file;
+    struct ds_exports *directory; /* not NULL: it is the file `name` in there, and `file` is not
+                                     looked at */
+    const char *name;
     const char *url;                     /* complete */
     enum ds_format_kind format;          /* auto: by the state, else by the content type */
     const struct ds_exporter_form *form; /* instead of a format; NULL: none */
@@ -66,10 +70,12 @@ enum dstream_code ds_exporter_read(struct ds_exporter *x, uint64_t at, void *p, 
 const char *ds_exporter_path(const struct ds_exporter *x);
 
 /* Takes a batch that a reader delivered, at `now`. Sets *stop where no more is wanted. The first
- * one makes the file ready. After an error only finish may follow. */
+ * one makes the file ready: in a directory that takes a commit, until which it waits and the batch
+ * is to be offered again. After an error only finish may follow. */
 enum dstream_code ds_exporter_take(struct ds_exporter *x, const char *content_type,
                                    const dstream_batch *b, int64_t now, bool *stop,
                                    struct dstream_error *err);
+bool ds_exporter_waits(const struct ds_exporter *x);
 /* When tick wants to be called; DS_NEVER: not before the next batch. */
 int64_t ds_exporter_due(const struct ds_exporter *x);
 /* Commits if that is due. */
@@ -77,8 +83,12 @@ enum dstream_code ds_exporter_tick(struct ds_exporter *x, int64_t now, struct ds
 /* Commits now, if anything is not committed. */
 enum dstream_code ds_exporter_commit(struct ds_exporter *x, struct dstream_error *err);
 /* The reading is over; `whole` says that it came to its proper end, and not by an error or a
- * signal. Makes a file ready that no batch has come for, and commits. */
+ * signal. Makes a file ready that no batch has come for, and commits: in a directory the next
+ * commits of all of it do. */
 enum dstream_code ds_exporter_finish(struct ds_exporter *x, bool whole, struct dstream_error *err);
+
+/* The file of a directory has failed: why. Code DSTREAM_OK: it has not. */
+const struct dstream_error *ds_exporter_error(const struct ds_exporter *x);
 
 /* What this run took of the stream, for the status line. */
 struct ds_exporter_totals {

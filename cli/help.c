@@ -50,6 +50,8 @@ static const struct {
      "--reset forgets the position, so that the stream is read anew: with --overwrite, or\n"
      "with --append behind what the state speaks of.\n"
      "\n"
+     "export --directory has one state for all its files, DIR/export.dstate.\n"
+     "\n"
      "read and tail with --state print again what was printed after the last state: at\n"
      "least once, since nothing can be taken back from a pipe.\n"
      "\n"

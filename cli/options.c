@@ -18,8 +18,8 @@
 const struct ds_command_info ds_command_table[DS_COMMANDS] = {
     {"read", DS_CMD_READ, "URL...", "print streams from the beginning up to where they end now"},
     {"tail", DS_CMD_TAIL, "URL...", "print what is appended to streams from now on"},
-    {"export", DS_CMD_EXPORT, "URL -o FILE",
-     "write a stream to a file, each byte once, over any interruption"},
+    {"export", DS_CMD_EXPORT, "URL... -o FILE|-d DIR",
+     "write streams to files, each byte once, over any interruption"},
     {"record", DS_CMD_RECORD, "URL -o FILE",
      "keep a stream's answers in a file, with their timing"},
     {"replay", DS_CMD_REPLAY, "FILE", "play a recording, with its timing"},
@@ -386,6 +386,15 @@ const struct ds_option ds_option_table[] = {
      "Write to FILE instead of standard output. One that exists is refused without --overwrite or "
      "--append.",
      set_text, AT(output)},
+    {"directory", 'd', "DIR", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "directory",
+     "Write each stream to a file of its own in DIR, which is made where it is not there. "
+     "MANIFEST.ndjson in it says which stream is in which file. One that fails does not stop the "
+     "others. --count and --bytes are for each of them.",
+     set_text, AT(directory)},
+    {"list", 0, "FILE", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "list",
+     "Export the streams that FILE names as well, one a line. Empty lines, and those that begin "
+     "with #, are left out. - is standard input.",
+     set_text, AT(list)},
     {"overwrite", 0, NULL, false, false, DS_GROUP_OUTPUT,
      DS_CMD_READ | DS_CMD_EXPORT | DS_CMD_RECORD, "overwrite",
      "Replace a file that exists. An export that goes on from a state needs no such option, and "

@@ -56,7 +56,9 @@ struct ds_cli_options {
     enum dstream_live live; /* as given, else auto; read it through ds_cli_live() */
     bool live_given;
     /* output */
-    const char *output; /* -o */
+    const char *output;    /* -o */
+    const char *directory; /* -d */
+    const char *list;      /* --list */
     enum ds_format_kind format;
     bool format_given, overwrite, append;
     int64_t sync_ms;     /* --sync DUR; -1: not by time */

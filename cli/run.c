@@ -89,7 +89,10 @@ static enum dstream_flow on_batch(void *ctx, dstream_reader *r, const dstream_ba
     if (s->done || s->run->stop)
         return DSTREAM_FLOW_STOP;
     s->retry_at = DS_NEVER;
+    s->hold = false;
     enum dstream_code rc = s->take(s->ctx, s, b);
+    if (s->hold)
+        return DSTREAM_FLOW_HOLD;
     return rc != DSTREAM_OK || s->run->stop ? DSTREAM_FLOW_STOP : DSTREAM_FLOW_NEXT;
 }
 

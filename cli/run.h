@@ -53,6 +53,8 @@ struct ds_source {
     void *ctx;
     ds_on_head on_head; /* before it is started; NULL: nobody wants to know */
     void *head_ctx;
+    bool hold; /* for who takes the batches to set: nothing was taken, the same one is to be offered
+                  again after dstream_reader_resume() */
     bool up_to_date;            /* for who takes the batches to set: all that was there is taken */
     bool whole;                 /* it was read to its proper end */
     bool done;                  /* it is over */

@@ -145,15 +145,22 @@ void ds_checkpoint_set_type(struct ds_checkpoint *c, const char *content_type)
     snprintf(c->content_type, sizeof c->content_type, "%s", content_type);
 }
 
-void ds_checkpoint_stamp(struct ds_checkpoint *c)
+void ds_checkpoint_now(char out[32])
 {
     time_t now = time(NULL);
     struct tm tm;
-    if (!gmtime_r(&now, &tm) || strftime(c->time, sizeof c->time, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-        c->time[0] = '\0';
+    if (!gmtime_r(&now, &tm) || strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        out[0] = '\0';
+}
+
+void ds_checkpoint_stamp(struct ds_checkpoint *c)
+{
+    ds_checkpoint_now(c->time);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
+
+#define HEAD_MARK ",\"directory\":" /* tells a directory's first line from a checkpoint */
 
 /* The first error sticks, so that a line is written as one list and checked once. */
 struct writer {
@@ -210,17 +217,70 @@ static void names(struct writer *w, const char *before, const char *list)
     raw(w, "]");
 }
 
+static void plain(struct writer *w, const char *before, long long v)
+{
+    raw(w, before);
+    if (w->rc == DSTREAM_OK)
+        w->rc = ds_buf_addf(w->out, "%lld", v);
+}
+
+static enum dstream_code end_line(struct writer *w, size_t begin)
+{
+    struct ds_buf *out = w->out;
+    if (w->rc == DSTREAM_OK)
+        w->rc = ds_buf_addf(out, ",\"crc\":\"%08x\"}\n",
+                            (unsigned)ds_crc32(out->data + begin, out->len - begin));
+    if (w->rc != DSTREAM_OK)
+        out->len = begin;
+    return w->rc;
+}
+
+enum dstream_code ds_checkpoint_write_head(struct ds_buf *out, const struct ds_checkpoint_head *h)
+{
+    struct writer w = {.out = out, .rc = DSTREAM_OK};
+    size_t begin = out->len;
+    plain(&w, "{\"dstate\":", DS_CHECKPOINT_VERSION);
+    number(&w, HEAD_MARK "{\"files\":", h->files);
+    number(&w, ",\"manifest\":", h->manifest);
+    text(&w, "},\"time\":", h->time);
+    return end_line(&w, begin);
+}
+
+enum dstream_code ds_checkpoint_add_text(struct ds_buf *out, const char *before, const char *s)
+{
+    struct writer w = {.out = out, .rc = DSTREAM_OK};
+    text(&w, before, s);
+    return w.rc;
+}
+
+static void write_segment(struct writer *w, const struct ds_checkpoint_segment *s)
+{
+    if (s->number == 0)
+        return;
+    number(w, ",\"segment\":{\"number\":", s->number);
+    if (s->from[0]) {
+        text(w, ",\"from\":", s->from);
+        number(w, ",\"from_skip\":", s->from_skip);
+        number(w, ",\"since\":", (uint64_t)s->since);
+    }
+    if (s->sealing[0])
+        text(w, ",\"sealing\":", s->sealing);
+    raw(w, "}");
+}
+
 enum dstream_code ds_checkpoint_write(struct ds_buf *out, const struct ds_checkpoint *c)
 {
     struct writer w = {.out = out, .rc = DSTREAM_OK};
     size_t begin = out->len;
-    raw(&w, "{\"dstate\":");
-    if (w.rc == DSTREAM_OK)
-        w.rc = ds_buf_addf(out, "%d", DS_CHECKPOINT_VERSION);
+    plain(&w, "{\"dstate\":", DS_CHECKPOINT_VERSION);
+    if (c->file[0])
+        text(&w, ",\"file\":", c->file);
     text(&w, ",\"url\":", c->url);
     names(&w, ",\"left_out\":", c->left_out);
     text(&w, ",\"content_type\":", c->content_type);
     text(&w, ",\"format\":", c->format);
+    if (c->compression[0])
+        text(&w, ",\"compression\":", c->compression);
     text(&w, ",\"from\":", c->from);
     number(&w, ",\"from_skip\":", c->from_skip);
     text(&w, ",\"from_offset\":", c->from_offset);
@@ -233,6 +293,9 @@ enum dstream_code ds_checkpoint_write(struct ds_buf *out, const struct ds_checkp
         hash(&w, ",\"tail\":", c->tail);
         raw(&w, "}");
     }
+    write_segment(&w, &c->segment);
+    if (c->manifest > 0)
+        number(&w, ",\"manifest\":", c->manifest);
     if (c->witness.start[0]) {
         text(&w, ",\"witness\":{\"start\":", c->witness.start);
         number(&w, ",\"delivered\":", c->witness.delivered);
@@ -241,12 +304,7 @@ enum dstream_code ds_checkpoint_write(struct ds_buf *out, const struct ds_checkp
         raw(&w, "}");
     }
     text(&w, ",\"time\":", c->time);
-    if (w.rc == DSTREAM_OK)
-        w.rc = ds_buf_addf(out, ",\"crc\":\"%08x\"}\n",
-                           (unsigned)ds_crc32(out->data + begin, out->len - begin));
-    if (w.rc != DSTREAM_OK)
-        out->len = begin;
-    return w.rc;
+    return end_line(&w, begin);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -326,6 +384,40 @@ static bool get_witness(const cJSON *o, struct ds_checkpoint_witness *w)
                   get_number(v, "hashed", &w->hashed) && get_hash(v, "hash", w->hash));
 }
 
+/* What need not be there is as it was, 0 or empty. */
+static bool has(const cJSON *o, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(o, name) != NULL;
+}
+
+static bool get_segment(const cJSON *o, struct ds_checkpoint_segment *s)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, "segment");
+    uint64_t since = 0;
+    if (!v)
+        return true;
+    bool ok = get_number(v, "number", &s->number) && s->number > 0;
+    if (ok && has(v, "from"))
+        ok = get_text(v, "from", s->from, sizeof s->from) &&
+             get_number(v, "from_skip", &s->from_skip) && get_number(v, "since", &since) &&
+             since <= INT64_MAX;
+    if (ok && has(v, "sealing"))
+        ok = get_text(v, "sealing", s->sealing, sizeof s->sealing) && s->sealing[0] &&
+             !strchr(s->sealing, '/');
+    s->since = (int64_t)since;
+    return ok;
+}
+
+static bool get_optional(const cJSON *o, struct ds_checkpoint *c)
+{
+    return (!has(o, "file") ||
+            (get_text(o, "file", c->file, sizeof c->file) && !strchr(c->file, '/'))) &&
+           (!has(o, "compression") ||
+            get_text(o, "compression", c->compression, sizeof c->compression)) &&
+           (!has(o, "manifest") || get_number(o, "manifest", &c->manifest)) &&
+           get_segment(o, &c->segment);
+}
+
 static bool get_closed(const cJSON *o, bool *out)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, "closed");
@@ -342,10 +434,11 @@ static bool get_all(const cJSON *o, struct ds_checkpoint *c)
            get_number(o, "from_skip", &c->from_skip) && TEXT(o, c, from_offset) &&
            TEXT(o, c, first) && TEXT(o, c, offset) && c->offset[0] &&
            get_number(o, "skip", &c->skip) && get_closed(o, &c->closed) && get_output(o, c) &&
-           get_witness(o, &c->witness) && TEXT(o, c, time);
+           get_witness(o, &c->witness) && get_optional(o, c) && TEXT(o, c, time);
 }
 
-static enum dstream_code corrupt(struct dstream_error *err, const char *path, const char *why)
+enum dstream_code ds_checkpoint_corrupt(struct dstream_error *err, const char *path,
+                                        const char *why)
 {
     return ds_error_set(err, DSTREAM_ERR_STATE_CORRUPT,
                         "%s: the state file %s: put back a good copy, or remove it to start over "
@@ -381,30 +474,66 @@ static bool crc_right(const char *line, size_t n)
     return memcmp(line + n - CRC_TAIL, want, CRC_TAIL) == 0;
 }
 
+/* The line as JSON, once its version and its CRC are right. */
+static enum dstream_code parse(cJSON **out, const char *line, size_t n, const char *path,
+                               struct dstream_error *err)
+{
+    *out = NULL;
+    if (n == 0)
+        return ds_checkpoint_corrupt(err, path, "is empty");
+    if (!known_version(line, n))
+        return ds_checkpoint_corrupt(
+            err, path,
+            other_version(line, n)
+                ? "is of a version that this release does not know, or is damaged"
+                : "is not a state file, or is damaged");
+    if (!crc_right(line, n))
+        return ds_checkpoint_corrupt(err, path, "is damaged or cut short (its CRC is wrong)");
+    if (!ds_json_valid(line, n, 8))
+        return ds_checkpoint_corrupt(err, path, "is damaged (it is not JSON)");
+    *out = cJSON_ParseWithLength(line, n);
+    return *out ? DSTREAM_OK
+                : ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory to read a state file");
+}
+
+static const char lacking[] = "lacks a field or has one of another type";
+
 enum dstream_code ds_checkpoint_read(struct ds_checkpoint *c, const char *line, size_t n,
                                      const char *path, struct dstream_error *err)
 {
+    cJSON *o;
     memset(c, 0, sizeof *c);
-    if (n == 0)
-        return corrupt(err, path, "is empty");
-    if (!known_version(line, n))
-        return corrupt(err, path,
-                       other_version(line, n)
-                           ? "is of a version that this release does not know, or is damaged"
-                           : "is not a state file, or is damaged");
-    if (!crc_right(line, n))
-        return corrupt(err, path, "is damaged or cut short (its CRC is wrong)");
-    if (!ds_json_valid(line, n, 8))
-        return corrupt(err, path, "is damaged (it is not JSON)");
-    cJSON *o = cJSON_ParseWithLength(line, n);
-    if (!o)
-        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory to read a state file");
-    bool ok = get_all(o, c);
+    enum dstream_code rc = parse(&o, line, n, path, err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    if (!get_all(o, c)) {
+        memset(c, 0, sizeof *c);
+        rc = ds_checkpoint_corrupt(err, path, lacking);
+    }
     cJSON_Delete(o);
-    if (ok)
-        return DSTREAM_OK;
-    memset(c, 0, sizeof *c);
-    return corrupt(err, path, "lacks a field or has one of another type");
+    return rc;
+}
+
+bool ds_checkpoint_is_head(const char *line, size_t n)
+{
+    static const char mark[] = "{\"dstate\":1" HEAD_MARK;
+    return n >= sizeof mark - 1 && memcmp(line, mark, sizeof mark - 1) == 0;
+}
+
+enum dstream_code ds_checkpoint_read_head(struct ds_checkpoint_head *h, const char *line, size_t n,
+                                          const char *path, struct dstream_error *err)
+{
+    cJSON *o;
+    *h = (struct ds_checkpoint_head){0};
+    enum dstream_code rc = parse(&o, line, n, path, err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, "directory");
+    if (!get_number(v, "files", &h->files) || !get_number(v, "manifest", &h->manifest) ||
+        !TEXT(o, h, time))
+        rc = ds_checkpoint_corrupt(err, path, lacking);
+    cJSON_Delete(o);
+    return rc;
 }
 
 /* --- does it fit ------------------------------------------------------------------------------ */
@@ -436,6 +565,17 @@ enum dstream_code ds_checkpoint_fits(const struct ds_checkpoint *c,
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "%s: the state is of format %s, not %s: give that format, or --reset",
                             path, c->format, ask->format);
+    if (ask->compression && strcmp(ask->compression, c->compression) != 0)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                            "%s: the state is of compression %s, not %s: give that one, or --reset",
+                            path, *c->compression ? c->compression : "none",
+                            *ask->compression ? ask->compression : "none");
+    if (c->has_output && ask->rotate != (c->segment.number > 0))
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                            "%s: the state is of an output that is %s: %s, or give --reset", path,
+                            ask->rotate ? "not rotated" : "rotated",
+                            ask->rotate ? "leave out --rotate-size and --rotate-time"
+                                        : "give --rotate-size or --rotate-time");
     if (ask->from && (strcmp(ask->from, c->from) != 0 || ask->from_skip != c->from_skip))
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "%s: the state was begun with --from %.200s: give that or none, or "

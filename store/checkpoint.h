@@ -17,6 +17,7 @@
 #define DS_CHECKPOINT_VERSION  1
 #define DS_CHECKPOINT_LINE_MAX 65536 /* bytes of the line, its LF included */
 #define DS_CHECKPOINT_URL_MAX  4096
+#define DS_SEGMENT_MAX         255   /* bytes of a file's name */
 #define DS_CHECKPOINT_TAIL     65536 /* bytes at the output's end that are hashed */
 
 /* What was last delivered: the beginning of the last batch that had data. */
@@ -27,12 +28,23 @@ struct ds_checkpoint_witness {
     char hash[DS_HASH_HEX];
 };
 
+/* Where an output is rotated: its current segment. */
+struct ds_checkpoint_segment {
+    uint64_t number;             /* from 1, never used twice; 0: the output is not rotated */
+    char from[DS_TOKEN_MAX + 1]; /* where its data begins; "" while it has none */
+    uint64_t from_skip;
+    int64_t since;                    /* when its first data came: ms of the calendar's clock */
+    char sealing[DS_SEGMENT_MAX + 1]; /* the name that it is being given; "": it is written to */
+};
+
 struct ds_checkpoint {
+    char file[DS_SEGMENT_MAX + 1];       /* of a directory's files, whose line this is; else "" */
     char url[DS_CHECKPOINT_URL_MAX + 1]; /* as ds_checkpoint_set_url() leaves it */
     char left_out[512];                  /* names of the query parameters left out of it, each
                                             followed by '&' */
     char content_type[256];
     char format[16];
+    char compression[8];         /* "": none */
     char from[DS_TOKEN_MAX + 1]; /* as it was asked for: "-1", "now", or an offset */
     uint64_t from_skip;
     char from_offset[DS_TOKEN_MAX + 1]; /* the concrete offset that came to */
@@ -43,8 +55,17 @@ struct ds_checkpoint {
     bool has_output; /* there is a file; else the two below mean nothing */
     uint64_t length;
     char tail[DS_HASH_HEX]; /* of the last DS_CHECKPOINT_TAIL bytes before `length`, or of all */
+    struct ds_checkpoint_segment segment;
+    uint64_t manifest; /* length of the manifest of an output that is rotated by itself */
     struct ds_checkpoint_witness witness;
     char time[32]; /* when it was made: RFC 3339, UTC */
+};
+
+/* The first line of a directory's state; a line for each of its files follows. */
+struct ds_checkpoint_head {
+    uint64_t files;    /* how many */
+    uint64_t manifest; /* length of the manifest */
+    char time[32];
 };
 
 /* Stores the URL without user info, fragment, and the query parameters whose names look like those
@@ -63,15 +84,31 @@ enum dstream_code ds_checkpoint_write(struct ds_buf *out, const struct ds_checkp
 enum dstream_code ds_checkpoint_read(struct ds_checkpoint *c, const char *line, size_t n,
                                      const char *path, struct dstream_error *err);
 
+/* The same for the first line of a directory's state. */
+enum dstream_code ds_checkpoint_write_head(struct ds_buf *out, const struct ds_checkpoint_head *h);
+enum dstream_code ds_checkpoint_read_head(struct ds_checkpoint_head *h, const char *line, size_t n,
+                                          const char *path, struct dstream_error *err);
+/* Whether a state begins as a directory's does. */
+bool ds_checkpoint_is_head(const char *line, size_t n);
+/* Sets ERR_STATE_CORRUPT: "PATH: the state file WHY: what to do". */
+enum dstream_code ds_checkpoint_corrupt(struct dstream_error *err, const char *path,
+                                        const char *why);
+/* Appends `before` and the text as a string of JSON, byte by byte as in a checkpoint. */
+enum dstream_code ds_checkpoint_add_text(struct ds_buf *out, const char *before, const char *s);
+/* The time now, RFC 3339 in UTC; "" where there is none. */
+void ds_checkpoint_now(char out[32]);
+
 /* What a command asks of a checkpoint that is there. */
 struct ds_checkpoint_ask {
     const char *url;
     const char *format; /* NULL: whatever it has */
     const char *from;   /* NULL: not said */
     uint64_t from_skip;
+    const char *compression; /* NULL: whatever it has; "": none */
+    bool rotate;
 };
 /* Whether it can go on as asked. ERR_STATE_MISMATCH where it is of another stream, ERR_ARGUMENT for
- * another format or start. */
+ * another format, compression or start, and where one is rotated and the other is not. */
 enum dstream_code ds_checkpoint_fits(const struct ds_checkpoint *c,
                                      const struct ds_checkpoint_ask *ask, const char *path,
                                      struct dstream_error *err);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One output file with its checkpoint, so that over any crash each byte is in the file once.
+ * Output files with their checkpoints, so that over any crash each byte is in them once: one file
+ * with a state of its own (ds_export_open), or the files of a directory with one state for all of
+ * them (exports.h).
  *
  *   open     takes the locks, reads the state, compares the file with it. Changes nothing.
  *   confirm  the stream was found to be the one that the state speaks of, and where it is read from
@@ -8,9 +10,20 @@
  *            that says so.
  *   write, commit, write, commit ...
  *
- * Locks: the directory (shared), a lock file beside the output's name, one beside the state's name,
- * the output itself. Commit: output synced, and its directory where it was made -> new state
- * written and synced -> renamed -> its directory synced.
+ * Locks: the directory (shared, or exclusively by who writes all of it), a lock file beside the
+ * output's name, one beside the state's name, the output itself. Commit: output synced, and its
+ * directory where a name in it was made -> new state written and synced -> renamed -> its directory
+ * synced.
+ *
+ * Rotation: the output is NAME.partial. To seal it, a commit records the name that it is to have,
+ * one that was never used before -> renamed to that, which never replaces a file -> a line in the
+ * manifest -> manifest and directory synced -> the state of the next segment. What a crash left
+ * undone of that is done by the next run, and a file that is neither there as NAME.partial nor
+ * under its new name was renamed, and taken away by who wanted it.
+ *
+ * It knows bytes and positions, not what they mean: whoever keeps output of another kind under
+ * the same rules, a recording say, uses open, confirm, write, undo and commit just as exports do,
+ * with a checkpoint whose `format` says what it is.
  */
 #ifndef DS_STORE_EXPORT_H
 #define DS_STORE_EXPORT_H
@@ -20,7 +33,7 @@
 struct ds_export_options {
     const struct ds_fileops *ops; /* NULL: the system's own */
     const char *path;
-    const char *state; /* NULL: PATH.dstate */
+    const char *state; /* NULL: PATH.dstate; of a directory PATH/export.dstate */
     /* What to do with a file that has no state. Where there is a state they do nothing. */
     bool overwrite, append;
     bool reset; /* forget the position of the state, not the file */
@@ -33,7 +46,8 @@ struct ds_export;
  */
 enum dstream_code ds_export_open(struct ds_export **out, const struct ds_export_options *o,
                                  struct dstream_error *err);
-/* Closes everything and lets go of the locks. Commits nothing. */
+/* Closes everything and lets go of the locks. Commits nothing. One of a directory goes with that.
+ */
 void ds_export_free(struct ds_export *x);
 
 /* What to go on from; NULL where it begins anew. Valid until the next commit. */
@@ -48,9 +62,12 @@ enum dstream_code ds_export_read(struct ds_export *x, uint64_t at, void *p, size
 bool ds_export_complete(const struct ds_export *x);
 
 /* Makes the file ready. `c` holds what is known of the stream and where it is read from; it becomes
- * the first state where there is none. Nothing can be written before. */
+ * the first state where there is none. Nothing can be written before. In a directory `c` is lent
+ * until the end: what it says is committed whenever the directory is; and a first state comes with
+ * the next commit, until which the file is not ready. */
 enum dstream_code ds_export_confirm(struct ds_export *x, const struct ds_checkpoint *c,
                                     struct dstream_error *err);
+bool ds_export_ready(const struct ds_export *x);
 /* Puts `n` bytes at the file's end. After a failure (the disk full, say) nothing more is taken, but
  * what was written before can still be committed. */
 enum dstream_code ds_export_write(struct ds_export *x, const void *p, size_t n,
@@ -59,10 +76,15 @@ enum dstream_code ds_export_write(struct ds_export *x, const void *p, size_t n,
  * for what was written in pieces and then failed. */
 void ds_export_undo(struct ds_export *x, uint64_t length);
 /* Makes all that was written durable, together with `c`, whose length, tail and time are filled in
- * here. After a failed sync it fails for good. */
+ * here. After a failed sync it fails for good. In a directory all of its files are committed. */
 enum dstream_code ds_export_commit(struct ds_export *x, const struct ds_checkpoint *c,
                                    struct dstream_error *err);
-/* Bytes in the file, committed or not. */
+/* A commit would say something new, though nothing was written. */
+void ds_export_touch(struct ds_export *x);
+/* What was written or touched is not committed. */
+bool ds_export_changed(const struct ds_export *x);
+/* Bytes in the file, committed or not, and as of the last commit. */
 uint64_t ds_export_length(const struct ds_export *x);
+uint64_t ds_export_committed(const struct ds_export *x);
 
 #endif

@@ -102,6 +102,26 @@ static int sys_rename(void *ctx, int dir, const char *from, const char *to)
     return renameat(dir, from, dir, to) < 0 ? -errno : 0;
 }
 
+/* A file system that cannot do it in one step gets it in two: a crash in between leaves the file
+ * with both names. */
+static int sys_rename_new(void *ctx, int dir, const char *from, const char *to)
+{
+    (void)ctx;
+    if (renameat2(dir, from, dir, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -errno;
+    if (linkat(dir, from, dir, to, 0) < 0 || unlinkat(dir, from, 0) < 0)
+        return -errno;
+    return 0;
+}
+
+static int sys_mkdir(void *ctx, int dir, const char *name)
+{
+    (void)ctx;
+    return mkdirat(dir == DS_DIR_CWD ? AT_FDCWD : dir, name, 0777) < 0 ? -errno : 0;
+}
+
 static int sys_unlink(void *ctx, int dir, const char *name)
 {
     (void)ctx;
@@ -147,6 +167,8 @@ const struct ds_fileops ds_fileops_system = {
     .unlink = sys_unlink,
     .info = sys_info,
     .lock = sys_lock,
+    .rename_new = sys_rename_new,
+    .mkdir = sys_mkdir,
 };
 
 int ds_file_write(const struct ds_fileops *ops, int fd, const void *p, size_t n, uint64_t at)

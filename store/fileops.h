@@ -44,9 +44,12 @@ struct ds_fileops {
     int (*sync_data)(void *ctx, int fd); /* contents and length */
     int (*sync)(void *ctx, int fd);      /* the same and the rest; a directory: its names */
     int (*rename)(void *ctx, int dir, const char *from, const char *to);
+    /* The same, but never in place of what is there: -EEXIST. */
+    int (*rename_new)(void *ctx, int dir, const char *from, const char *to);
     int (*unlink)(void *ctx, int dir, const char *name);
     int (*info)(void *ctx, int fd, struct ds_file_info *out);
     int (*lock)(void *ctx, int fd, enum ds_lock kind); /* flock without waiting: -EWOULDBLOCK */
+    int (*mkdir)(void *ctx, int dir, const char *name);
     void *ctx;
 };
 

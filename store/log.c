@@ -266,7 +266,7 @@ static enum dstream_code load(struct ds_log *l, ds_log_take take, void *ctx,
 static enum dstream_code open_steps(struct ds_log *l, ds_log_take take, void *ctx,
                                     struct dstream_error *err)
 {
-    enum dstream_code rc = ds_place_lock_dir(&l->at, err);
+    enum dstream_code rc = ds_place_lock_dir(&l->at, DS_LOCK_SHARED, err);
     if (rc == DSTREAM_OK)
         rc = ds_place_lock(&l->at, err);
     if (rc == DSTREAM_OK)

@@ -51,6 +51,50 @@ enum dstream_code ds_place_open(struct ds_place *p, const struct ds_fileops *ops
     return rc;
 }
 
+/* Made in its parent, and durable there: a state in it must not be lost with its name. */
+static enum dstream_code make_dir(const struct ds_fileops *ops, const char *path,
+                                  struct dstream_error *err)
+{
+    struct ds_place parent;
+    char *trimmed = ds_strdup(path);
+    if (!trimmed)
+        return no_memory(err);
+    for (size_t n = strlen(trimmed); n > 1 && trimmed[n - 1] == '/'; n--)
+        trimmed[n - 1] = '\0';
+    enum dstream_code rc = ds_place_open(&parent, ops, trimmed, err);
+    ds_free(trimmed);
+    if (rc != DSTREAM_OK)
+        return rc;
+    int made = ops->mkdir(ops->ctx, parent.dir, parent.name);
+    if (made < 0 && made != -EEXIST)
+        rc = ds_file_error(err, path, "make the directory", made);
+    else
+        rc = ds_place_sync(&parent, err);
+    ds_place_close(&parent);
+    return rc;
+}
+
+enum dstream_code ds_place_open_dir(struct ds_place *p, const struct ds_fileops *ops,
+                                    const char *path, struct dstream_error *err)
+{
+    *p = (struct ds_place){.ops = ops, .dir = -1, .lock = -1};
+    p->path = ds_strdup(path);
+    p->name = ds_strdup("");
+    enum dstream_code rc = p->path && p->name ? DSTREAM_OK : no_memory(err);
+    if (rc == DSTREAM_OK)
+        p->dir = ops->open(ops->ctx, DS_DIR_CWD, path, DS_OPEN_DIR);
+    if (p->dir == -ENOENT && rc == DSTREAM_OK) {
+        rc = make_dir(ops, path, err);
+        if (rc == DSTREAM_OK)
+            p->dir = ops->open(ops->ctx, DS_DIR_CWD, path, DS_OPEN_DIR);
+    }
+    if (rc == DSTREAM_OK && p->dir < 0)
+        rc = ds_file_error(err, path, "open the directory", p->dir);
+    if (rc != DSTREAM_OK)
+        ds_place_close(p);
+    return rc;
+}
+
 void ds_place_close(struct ds_place *p)
 {
     if (p->lock >= 0)
@@ -78,16 +122,16 @@ enum dstream_code ds_lock_file(const struct ds_fileops *ops, int fd, const char 
     return rc == 0 ? DSTREAM_OK : lock_failed(err, path, rc, "another process");
 }
 
-enum dstream_code ds_place_lock_dir(struct ds_place *p, struct dstream_error *err)
+enum dstream_code ds_place_lock_dir(struct ds_place *p, enum ds_lock kind,
+                                    struct dstream_error *err)
 {
-    int rc = p->ops->lock(p->ops->ctx, p->dir, DS_LOCK_SHARED);
+    int rc = p->ops->lock(p->ops->ctx, p->dir, kind);
     if (rc == 0)
         return DSTREAM_OK;
     return lock_failed(err, p->path, rc, "another process that exports into the directory");
 }
 
-/* NAME followed by `suffix`; free it with ds_free(). */
-static char *with_suffix(const char *name, const char *suffix)
+char *ds_name_with(const char *name, const char *suffix)
 {
     struct ds_buf b;
     ds_buf_init(&b, DS_PATH_MAX);
@@ -99,7 +143,7 @@ static char *with_suffix(const char *name, const char *suffix)
 
 enum dstream_code ds_place_lock(struct ds_place *p, struct dstream_error *err)
 {
-    char *name = with_suffix(p->name, ".lock");
+    char *name = ds_name_with(p->name, ".lock");
     if (!name)
         return no_memory(err);
     int fd = p->ops->open(p->ops->ctx, p->dir, name, DS_OPEN_LOCK);
@@ -112,6 +156,23 @@ enum dstream_code ds_place_lock(struct ds_place *p, struct dstream_error *err)
     else
         ds_file_close(p->ops, &fd);
     return rc;
+}
+
+enum dstream_code ds_place_probe(const struct ds_place *p, struct dstream_error *err)
+{
+    const struct ds_fileops *ops = p->ops;
+    char *name = ds_name_with(p->name, ".lock");
+    if (!name)
+        return no_memory(err);
+    int fd = ops->open(ops->ctx, p->dir, name, DS_OPEN_READ);
+    ds_free(name);
+    if (fd == -ENOENT)
+        return DSTREAM_OK;
+    if (fd < 0)
+        return ds_file_error(err, p->path, "open the lock file beside it", fd);
+    int rc = ops->lock(ops->ctx, fd, DS_LOCK_SHARED);
+    ds_file_close(ops, &fd);
+    return rc == 0 ? DSTREAM_OK : lock_failed(err, p->path, rc, "another process");
 }
 
 enum dstream_code ds_place_sync(struct ds_place *p, struct dstream_error *err)

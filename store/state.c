@@ -9,7 +9,7 @@
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-/* All of the file. One that is longer than any checkpoint can be is none. */
+/* All of the file, and no more than `b` takes. */
 static enum dstream_code read_all(const struct ds_fileops *ops, int fd, struct ds_buf *b,
                                   const char *path, struct dstream_error *err)
 {
@@ -19,30 +19,45 @@ static enum dstream_code read_all(const struct ds_fileops *ops, int fd, struct d
         rc = info.kind == DS_FILE_DIRECTORY ? -EISDIR : -ENXIO;
     if (rc < 0)
         return ds_file_error(err, path, "read the state file", rc);
-    if (ds_buf_reserve(b, DS_CHECKPOINT_LINE_MAX + 1) != DSTREAM_OK)
+    size_t size = info.size < b->max ? (size_t)info.size : b->max;
+    if (ds_buf_reserve(b, size) != DSTREAM_OK)
         return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory to read a state file");
-    int64_t n = ds_file_read(ops, fd, b->data, DS_CHECKPOINT_LINE_MAX + 1, 0);
+    int64_t n = ds_file_read(ops, fd, b->data, size, 0);
     if (n < 0)
         return ds_file_error(err, path, "read the state file", (int)n);
     b->len = (size_t)n;
     return DSTREAM_OK;
 }
 
-static enum dstream_code load(const struct ds_fileops *ops, int dir, const char *name,
-                              const char *path, struct ds_checkpoint *out, bool *missing,
-                              struct dstream_error *err)
+enum dstream_code ds_state_read(const struct ds_fileops *ops, int dir, const char *name,
+                                const char *path, struct ds_buf *out, bool *missing,
+                                struct dstream_error *err)
 {
     int fd = ops->open(ops->ctx, dir, name, DS_OPEN_READ);
     *missing = fd == -ENOENT;
     if (fd < 0)
         return ds_file_error(err, path, "open the state file", fd);
+    enum dstream_code rc = read_all(ops, fd, out, path, err);
+    ds_file_close(ops, &fd);
+    return rc;
+}
+
+/* A file that is longer than any checkpoint can be is none. */
+static enum dstream_code load(const struct ds_fileops *ops, int dir, const char *name,
+                              const char *path, struct ds_checkpoint *out, bool *missing,
+                              struct dstream_error *err)
+{
     struct ds_buf b;
     ds_buf_init(&b, DS_CHECKPOINT_LINE_MAX + 1);
-    enum dstream_code rc = read_all(ops, fd, &b, path, err);
+    enum dstream_code rc = ds_state_read(ops, dir, name, path, &b, missing, err);
+    if (rc == DSTREAM_OK && ds_checkpoint_is_head(b.data, b.len))
+        rc = ds_error_set(err, DSTREAM_ERR_STATE_MISMATCH,
+                          "%s: the state goes with a directory: name that with export "
+                          "--directory, or give another state file",
+                          path);
     if (rc == DSTREAM_OK)
         rc = ds_checkpoint_read(out, b.data, b.len, path, err);
     ds_buf_free(&b);
-    ds_file_close(ops, &fd);
     return rc;
 }
 
@@ -93,7 +108,7 @@ void ds_state_end(struct ds_state *s)
 
 static enum dstream_code open_steps(struct ds_state *s, struct dstream_error *err)
 {
-    enum dstream_code rc = ds_place_lock_dir(&s->at, err);
+    enum dstream_code rc = ds_place_lock_dir(&s->at, DS_LOCK_SHARED, err);
     if (rc == DSTREAM_OK)
         rc = ds_place_lock(&s->at, err);
     if (rc == DSTREAM_OK)
@@ -168,14 +183,24 @@ static enum dstream_code replace(struct ds_state *s, struct dstream_error *err)
     return code;
 }
 
-enum dstream_code ds_state_commit(struct ds_state *s, const struct ds_checkpoint *c,
-                                  struct dstream_error *err)
+enum dstream_code ds_state_replace(struct ds_state *s, const struct ds_buf *bytes,
+                                   struct dstream_error *err)
 {
     if (s->sync_failed)
         return ds_error_set(err, DSTREAM_ERR_IO,
                             "%s: not written, since an earlier sync failed: start again, which "
                             "goes on from the last good state",
                             s->at.path);
+    enum dstream_code rc = write_temporary(s, bytes, err);
+    if (rc == DSTREAM_OK)
+        rc = replace(s, err);
+    s->exists = s->exists || rc == DSTREAM_OK;
+    return rc;
+}
+
+enum dstream_code ds_state_commit(struct ds_state *s, const struct ds_checkpoint *c,
+                                  struct dstream_error *err)
+{
     if (&s->last != c)
         s->last = *c;
     ds_checkpoint_stamp(&s->last);
@@ -185,10 +210,7 @@ enum dstream_code ds_state_commit(struct ds_state *s, const struct ds_checkpoint
     if (rc != DSTREAM_OK)
         ds_error_set(err, rc, "%s: cannot write the state: %s", s->at.path, dstream_code_text(rc));
     else
-        rc = write_temporary(s, &line, err);
-    if (rc == DSTREAM_OK)
-        rc = replace(s, err);
-    s->exists = s->exists || rc == DSTREAM_OK;
+        rc = ds_state_replace(s, &line, err);
     ds_buf_free(&line);
     return rc;
 }

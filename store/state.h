@@ -38,10 +38,18 @@ enum dstream_code ds_state_commit(struct ds_state *s, const struct ds_checkpoint
                                   struct dstream_error *err);
 void ds_state_free(struct ds_state *s);
 
-/* The steps of ds_state_open(), for export.h, which has other locks to take in between. */
+/* The steps of ds_state_open() and ds_state_commit(), for exports.h, which has other locks to take
+ * in between, and whose states may have many lines. */
 enum dstream_code ds_state_begin(struct ds_state *s, const struct ds_fileops *ops, const char *path,
                                  struct dstream_error *err);
 enum dstream_code ds_state_load(struct ds_state *s, struct dstream_error *err);
 void ds_state_end(struct ds_state *s);
+/* All of the file at `name`, into `out`, which has its cap. *missing as of ds_state_show(). */
+enum dstream_code ds_state_read(const struct ds_fileops *ops, int dir, const char *name,
+                                const char *path, struct ds_buf *out, bool *missing,
+                                struct dstream_error *err);
+/* `bytes` become the state. */
+enum dstream_code ds_state_replace(struct ds_state *s, const struct ds_buf *bytes,
+                                   struct dstream_error *err);
 
 #endif

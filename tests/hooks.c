@@ -6,7 +6,8 @@
  *   - what happens to the N-th operation on files, from 1, that opens, changes or syncs something:
  *     kill_at=N the process is killed (SIGKILL) just before it, kill_after=N just after it,
  *     fail_at=N it fails, with fail_with=ERRNO (EIO where that is not given). A write takes half at
- *     a time, so that a kill can come in the middle of one.
+ *     a time, so that a kill can come in the middle of one;
+ *   - sync_ms=N: each sync takes so long at least (up to 999).
  * What it does not know ends it, since a test with a misspelt limit tests nothing.
  */
 #include "config.h"
@@ -63,6 +64,12 @@ static bool set_fault(struct ds_cli *c, const char *name, const char *value)
         return false;
     if (strcmp(name, "fail_with") == 0) {
         faulty.error = (int)n;
+        return true;
+    }
+    if (strcmp(name, "sync_ms") == 0 && n < 1000) {
+        ds_faulty_init(&faulty, DS_FAULT_FAIL, -1);
+        faulty.sync_ms = (int)n;
+        c->fileops = &faulty.ops;
         return true;
     }
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

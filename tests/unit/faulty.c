@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static void die(void)
@@ -72,8 +73,15 @@ static int faulty_truncate(void *ctx, int fd, uint64_t size)
     return rc;
 }
 
+static void take_time(const struct ds_faulty *f)
+{
+    if (f->sync_ms > 0)
+        nanosleep(&(struct timespec){.tv_nsec = f->sync_ms * 1000000L}, NULL);
+}
+
 static int faulty_sync_data(void *ctx, int fd)
 {
+    take_time(ctx);
     int rc = before(ctx, "sync_data");
     if (rc == 0)
         rc = ds_fileops_system.sync_data(NULL, fd);
@@ -83,6 +91,7 @@ static int faulty_sync_data(void *ctx, int fd)
 
 static int faulty_sync(void *ctx, int fd)
 {
+    take_time(ctx);
     int rc = before(ctx, "sync");
     if (rc == 0)
         rc = ds_fileops_system.sync(NULL, fd);
@@ -96,6 +105,24 @@ static int faulty_rename(void *ctx, int dir, const char *from, const char *to)
     if (rc == 0)
         rc = ds_fileops_system.rename(NULL, dir, from, to);
     after(ctx, "rename");
+    return rc;
+}
+
+static int faulty_rename_new(void *ctx, int dir, const char *from, const char *to)
+{
+    int rc = before(ctx, "rename_new");
+    if (rc == 0)
+        rc = ds_fileops_system.rename_new(NULL, dir, from, to);
+    after(ctx, "rename_new");
+    return rc;
+}
+
+static int faulty_mkdir(void *ctx, int dir, const char *name)
+{
+    int rc = before(ctx, "mkdir");
+    if (rc == 0)
+        rc = ds_fileops_system.mkdir(NULL, dir, name);
+    after(ctx, "mkdir");
     return rc;
 }
 
@@ -123,9 +150,20 @@ static int faulty_lock(void *ctx, int fd, enum ds_lock kind)
 void ds_faulty_init(struct ds_faulty *f, enum ds_fault fault, long at)
 {
     *f = (struct ds_faulty){
-        .ops = {faulty_open, faulty_close, faulty_read, faulty_write, faulty_truncate,
-                faulty_sync_data, faulty_sync, faulty_rename, faulty_unlink, faulty_info,
-                faulty_lock, f},
+        .ops = {.open = faulty_open,
+                .close = faulty_close,
+                .read = faulty_read,
+                .write = faulty_write,
+                .truncate = faulty_truncate,
+                .sync_data = faulty_sync_data,
+                .sync = faulty_sync,
+                .rename = faulty_rename,
+                .rename_new = faulty_rename_new,
+                .unlink = faulty_unlink,
+                .info = faulty_info,
+                .lock = faulty_lock,
+                .mkdir = faulty_mkdir,
+                .ctx = f},
         .fault = fault,
         .at = at,
     };

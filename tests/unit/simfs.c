@@ -228,6 +228,29 @@ static int op_rename(void *ctx, int dir, const char *from, const char *to)
     return 0;
 }
 
+static int op_rename_new(void *ctx, int dir, const char *from, const char *to)
+{
+    struct sim_fs *fs = ctx;
+    int rc = due(fs, "rename_new");
+    if (rc < 0)
+        return rc;
+    struct sim_dir *d = &fs->dirs[fs->fds[dir].dir];
+    struct sim_name *n = find(d->now, from);
+    if (!n || find(d->now, to))
+        return n ? -EEXIST : -ENOENT;
+    change_name(d, from, to, n->file);
+    return 0;
+}
+
+/* All directories that there can be are there. */
+static int op_mkdir(void *ctx, int dir, const char *name)
+{
+    (void)dir;
+    (void)name;
+    int rc = due(ctx, "mkdir");
+    return rc < 0 ? rc : -EEXIST;
+}
+
 static int op_unlink(void *ctx, int dir, const char *name)
 {
     struct sim_fs *fs = ctx;
@@ -264,9 +287,20 @@ struct sim_fs *sim_new(const char *const paths[SIM_DIRS])
 {
     struct sim_fs *fs = calloc(1, sizeof *fs);
     cr_assert_not_null(fs);
-    fs->ops =
-        (struct ds_fileops){op_open, op_close,  op_read,   op_write, op_truncate, op_sync_data,
-                            op_sync, op_rename, op_unlink, op_info,  op_lock,     fs};
+    fs->ops = (struct ds_fileops){.open = op_open,
+                                  .close = op_close,
+                                  .read = op_read,
+                                  .write = op_write,
+                                  .truncate = op_truncate,
+                                  .sync_data = op_sync_data,
+                                  .sync = op_sync,
+                                  .rename = op_rename,
+                                  .rename_new = op_rename_new,
+                                  .unlink = op_unlink,
+                                  .info = op_info,
+                                  .lock = op_lock,
+                                  .mkdir = op_mkdir,
+                                  .ctx = fs};
     fs->fail_at = -1;
     for (size_t i = 0; i < SIM_DIRS; i++)
         snprintf(fs->dirs[i].path, sizeof fs->dirs[i].path, "%s", paths[i]);

@@ -13,7 +13,7 @@
 
 enum {
     SIM_FILES = 96,
-    SIM_SIZE = 1024,
+    SIM_SIZE = 2048,
     SIM_DIRS = 2,
     SIM_NAMES = 12,
     SIM_CHANGES = 48,

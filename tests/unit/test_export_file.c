@@ -587,6 +587,7 @@ Test(files, a_second_exporter_is_refused_and_touches_nothing)
     refused("out", DSTREAM_ERR_LOCKED, "out");
     struct ds_export_options o = {.path = "other", .state = "st"};
     expect_refused(&o, DSTREAM_ERR_LOCKED, "st");
+    cr_expect_neq(access("other.lock", F_OK), 0, "not even a lock");
     o = (struct ds_export_options){.path = "out", .state = "st2", .overwrite = true};
     expect_refused(&o, DSTREAM_ERR_LOCKED, "out");
     /* By another name: the file itself is locked as well. */
@@ -723,13 +724,13 @@ Test(files, a_file_that_may_not_be_written_says_so)
 {
     struct ds_faulty f;
     put("out", "x");
-    ds_faulty_init(&f, DS_FAULT_FAIL, 4); /* two directories, two locks, then the state */
+    ds_faulty_init(&f, DS_FAULT_FAIL, 5); /* two directories, three times a lock, then the state */
     f.only = "open";
     f.error = EACCES;
     struct ds_export_options o = {.path = "out", .append = true, .ops = &f.ops};
     expect_refused(&o, DSTREAM_ERR_IO, "Permission denied");
     f.calls = 0;
-    f.at = 5; /* and the output */
+    f.at = 6; /* and the output */
     f.error = EROFS;
     expect_refused(&o, DSTREAM_ERR_IO, "out: cannot open it for writing: the file system is read-");
 }

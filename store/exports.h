@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A directory of output files, each of a stream of its own, with one state that has a line for each
+ * of them (those that nobody has named this time are kept), and a manifest that says which is
+ * which.
+ *
+ * A commit syncs the files that were changed, one after another, then replaces the state once. It
+ * can be done in steps, with writing in between: a file's line speaks of what it was when it was
+ * synced. A file that fails keeps its last line, and the others go on; where the state or the
+ * manifest fails, everything does.
+ */
+#ifndef DS_STORE_EXPORTS_H
+#define DS_STORE_EXPORTS_H
+
+#include "store/export.h"
+
+#define DS_EXPORTS_STATE    "export.dstate"
+#define DS_EXPORTS_MANIFEST "MANIFEST.ndjson"
+
+struct ds_exports;
+
+/* `o->path` is the directory, which is made where it is not there. Codes as of ds_export_open(). */
+enum dstream_code ds_exports_open(struct ds_exports **out, const struct ds_export_options *o,
+                                  struct dstream_error *err);
+/* Frees its files as well. */
+void ds_exports_free(struct ds_exports *s);
+/* One more file in it, to be called `file`: a name without slashes. *out lives as long as the
+ * directory. Codes as of ds_export_open(), ERR_ARGUMENT also for a name that is taken. */
+enum dstream_code ds_exports_add(struct ds_exports *s, const char *file, struct ds_export **out,
+                                 struct dstream_error *err);
+
+/* The next step of a commit, or the first one: no more than one file is synced. False where the
+ * commit is done, or has failed. */
+bool ds_exports_step(struct ds_exports *s);
+/* Some file was changed, or waits for its first state, and has not failed. */
+bool ds_exports_due(const struct ds_exports *s);
+/* A whole commit; one that is under way is ended first. */
+enum dstream_code ds_exports_commit(struct ds_exports *s, struct dstream_error *err);
+/* Why the last commit failed as a whole, and why this file has; code DSTREAM_OK: it has not. */
+const struct dstream_error *ds_exports_error(const struct ds_exports *s);
+const struct dstream_error *ds_export_error(const struct ds_export *x);
+
+/* Reads a directory's state and takes no lock: calls `take` for each line. *missing and codes as of
+ * ds_state_show(); ERR_STATE_MISMATCH for a state that is not a directory's. */
+typedef void (*ds_exports_take)(void *ctx, const struct ds_checkpoint *c);
+enum dstream_code ds_exports_show(const struct ds_fileops *ops, const char *path,
+                                  struct ds_checkpoint_head *head, ds_exports_take take, void *ctx,
+                                  bool *missing, struct dstream_error *err);
+
+#endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A directory of exports, over crashes and failures at each call; see test_export_file.c. */
+#include "config.h"
+
+#include <criterion/criterion.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "simfs.h"
+#include "store/exports.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+/* --- streams that are known -------------------------------------------------------------------
+ */
+
+enum { STREAMS = 2, BATCHES = 3 };
+static const char *const names[STREAMS] = {"s", "t"};
+static const char *const streams[STREAMS][BATCHES] = {{"one;", "and two;", "3."},
+                                                      {"EINS;", "", "DREI."}};
+
+struct job {
+    struct ds_export_options o;
+    int stop_after;         /* batches of each stream in this run; -1: all */
+    int committed[STREAMS]; /* batches that a commit has said are in the file */
+    bool failed[STREAMS];   /* the stream has */
+    const char *whole;      /* why everything has; NULL: it has not */
+};
+
+struct one {
+    struct ds_export *x;
+    struct ds_checkpoint c;
+    int at; /* the batch that comes next */
+};
+
+static bool done(const struct job *j, const struct one *s, int k, int taken)
+{
+    return !s->x || j->failed[k] || s->at == BATCHES || taken == j->stop_after;
+}
+
+/* A commit is under way in steps, between which streams are written to. */
+static bool step(struct ds_exports *all, struct one *s, struct job *j, int said[STREAMS])
+{
+    bool more = ds_exports_step(all);
+    for (int k = 0; k < STREAMS; k++) {
+        bool bad = s[k].x && ds_export_error(s[k].x)->code != DSTREAM_OK;
+        j->failed[k] = j->failed[k] || bad;
+        if (!more && !bad && s[k].x && ds_exports_error(all)->code == DSTREAM_OK && said[k] >= 0)
+            j->committed[k] = said[k];
+    }
+    if (!more && ds_exports_error(all)->code != DSTREAM_OK)
+        j->whole = ds_exports_error(all)->message;
+    return more;
+}
+
+/* Whole commits until nothing is left to be committed. */
+static void commit(struct ds_exports *all, struct one *s, struct job *j)
+{
+    for (int tries = 0; tries < 3 && ds_exports_due(all) && !j->whole; tries++) {
+        int said[STREAMS];
+        for (int k = 0; k < STREAMS; k++)
+            said[k] = s[k].x && ds_export_ready(s[k].x) && !j->failed[k] ? s[k].at : -1;
+        while (step(all, s, j, said))
+            continue;
+    }
+}
+
+static void take(struct one *s, int k, struct job *j)
+{
+    struct dstream_error err = {0};
+    const char *batch = streams[k][s->at];
+    if (ds_export_write(s->x, batch, strlen(batch), &err) != DSTREAM_OK) {
+        cr_expect_neq(err.message[0], '\0');
+        j->failed[k] = true;
+        return;
+    }
+    s->at++;
+    snprintf(s->c.offset, sizeof s->c.offset, "%d", s->at);
+    s->c.closed = s->at == BATCHES;
+    ds_export_touch(s->x);
+}
+
+static void open_one(struct ds_exports *all, struct one *s, int k, struct job *j)
+{
+    struct dstream_error err = {0};
+    memset(s, 0, sizeof *s);
+    if (ds_exports_add(all, names[k], &s->x, &err) != DSTREAM_OK) {
+        cr_expect_neq(err.message[0], '\0');
+        j->failed[k] = true;
+        return;
+    }
+    const struct ds_checkpoint *was = ds_export_state(s->x);
+    strcpy(s->c.offset, "0");
+    if (was)
+        s->c = *was;
+    s->at = atoi(s->c.offset);
+    if (ds_export_complete(s->x))
+        return;
+    if (ds_export_confirm(s->x, &s->c, &err) != DSTREAM_OK)
+        j->failed[k] = true;
+    else if (ds_export_ready(s->x))
+        ds_export_touch(s->x);
+}
+
+/* One run of the command. Writing goes on between the steps of a commit. */
+static enum dstream_code run(struct job *j, struct dstream_error *err)
+{
+    static struct one s[STREAMS];
+    struct ds_exports *all;
+    enum dstream_code rc = ds_exports_open(&all, &j->o, err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    for (int k = 0; k < STREAMS; k++)
+        open_one(all, &s[k], k, j);
+    commit(all, s, j);
+    for (int taken = 0; taken < BATCHES && !j->whole; taken++) {
+        for (int k = 0; k < STREAMS && !j->whole; k++) {
+            int nothing[STREAMS] = {-1, -1};
+            if (!done(j, &s[k], k, taken) && ds_export_ready(s[k].x))
+                take(&s[k], k, j);
+            step(all, s, j, nothing);
+        }
+    }
+    commit(all, s, j);
+    for (int k = 0; k < STREAMS && !j->whole && !ds_exports_due(all); k++) {
+        if (!j->failed[k])
+            j->committed[k] = s[k].at;
+    }
+    ds_exports_free(all);
+    bool failed = j->whole != NULL;
+    for (int k = 0; k < STREAMS; k++)
+        failed |= j->failed[k];
+    return failed ? ds_error_set(err, DSTREAM_ERR_IO, "failed") : DSTREAM_OK;
+}
+
+/* --- crashes and failures ---------------------------------------------------------------------
+ */
+
+static const char *const dirs[] = {"a", "b"};
+
+struct scene {
+    const char *name, *state;
+    bool overwrite, append, reset;
+    int before;           /* batches that an earlier run has taken; -1: there was none */
+    const char *existing; /* what the first file held before; NULL: not there */
+    const char *junk;     /* put behind the first file after the earlier run */
+    const char *kept;
+};
+
+static const struct scene scenes[] = {
+    {.name = "new", .before = -1},
+    {.name = "new, state elsewhere", .state = "b/st", .before = -1},
+    {.name = "append", .append = true, .before = -1, .existing = "old\n", .kept = "old\n"},
+    {.name = "overwrite", .overwrite = true, .before = -1, .existing = "old, and longer than it"},
+    {.name = "resume", .before = 1, .junk = "half of a"},
+    {.name = "reset and overwrite", .overwrite = true, .reset = true, .before = 2, .junk = "ha"},
+};
+
+static struct job job_of(const struct scene *s, struct sim_fs *fs)
+{
+    return (struct job){.o = {.ops = &fs->ops,
+                              .path = "a",
+                              .state = s->state,
+                              .overwrite = s->overwrite,
+                              .append = s->append,
+                              .reset = s->reset},
+                        .stop_after = -1};
+}
+
+static struct sim_fs *stage(const struct scene *s)
+{
+    struct sim_fs *fs = sim_new(dirs);
+    if (s->existing)
+        sim_put(fs, 0, names[0], s->existing, strlen(s->existing), true);
+    if (s->before >= 0) {
+        struct job j = job_of(s, fs);
+        struct dstream_error err = {0};
+        j.stop_after = s->before;
+        j.o.reset = false;
+        cr_assert_eq(run(&j, &err), DSTREAM_OK, "%s: %s", s->name, err.message);
+        sim_exit(fs);
+    }
+    if (s->junk) {
+        int dir = fs->ops.open(fs, DS_DIR_CWD, "a", DS_OPEN_DIR);
+        int fd = fs->ops.open(fs, dir, names[0], DS_OPEN_UPDATE);
+        struct ds_file_info info;
+        cr_assert_eq(fs->ops.info(fs, fd, &info), 0);
+        cr_assert_eq(ds_file_write(&fs->ops, fd, s->junk, strlen(s->junk), info.size), 0);
+        sim_exit(fs);
+    }
+    return fs;
+}
+
+static void want(const struct scene *s, int k, int batches, char out[SIM_SIZE])
+{
+    strcpy(out, k == 0 && s->kept ? s->kept : "");
+    for (int i = 0; i < batches; i++)
+        strcat(out, streams[k][i]);
+}
+
+static size_t times(const struct sim_bytes *b, const char *text)
+{
+    size_t found = 0, n = strlen(text);
+    for (size_t i = 0; b && i + n <= b->len; i++)
+        found += memcmp(b->data + i, text, n) == 0;
+    return found;
+}
+
+/* Each file is its stream, and the manifest has each once. */
+static void expect_all(const struct sim_fs *fs, const struct scene *s, const char *when, long n,
+                       unsigned long choice)
+{
+    for (int k = 0; k < STREAMS; k++) {
+        char text[SIM_SIZE], line[64];
+        want(s, k, BATCHES, text);
+        const struct sim_bytes *got = sim_get(fs, 0, names[k]);
+        if (!got || got->len != strlen(text) || memcmp(got->data, text, got->len) != 0)
+            cr_assert_fail("%s, %s %ld, choice %lu: %s is \"%.*s\"", s->name, when, n, choice,
+                           names[k], got ? (int)got->len : 0, got ? (const char *)got->data : "");
+        snprintf(line, sizeof line, "{\"file\":\"%s\",\"stream\":", names[k]);
+        const struct sim_bytes *manifest = sim_get(fs, 0, DS_EXPORTS_MANIFEST);
+        size_t lines = times(manifest, line);
+        if (lines == 0 || (lines > 1 && !s->reset))
+            cr_assert_fail("%s, %s %ld, choice %lu: the manifest is \"%.*s\"", s->name, when, n,
+                           choice, manifest ? (int)manifest->len : 0,
+                           manifest ? (const char *)manifest->data : "");
+    }
+}
+
+static void expect_resume(struct sim_fs *fs, const struct scene *s, const char *when, long n,
+                          unsigned long choice)
+{
+    struct job j = job_of(s, fs);
+    struct dstream_error err = {0};
+    if (run(&j, &err) != DSTREAM_OK)
+        cr_assert_fail("%s, %s %ld, choice %lu: %s %s", s->name, when, n, choice, err.message,
+                       j.whole ? j.whole : "");
+    expect_all(fs, s, when, n, choice);
+}
+
+static void expect_kept(const struct sim_fs *fs, const struct scene *s, const struct job *j, long n,
+                        unsigned long choice)
+{
+    for (int k = 0; k < STREAMS; k++) {
+        char text[SIM_SIZE];
+        want(s, k, j->committed[k], text);
+        const struct sim_bytes *got = sim_get(fs, 0, names[k]);
+        if (j->committed[k] > 0 &&
+            (!got || got->len < strlen(text) || memcmp(got->data, text, strlen(text)) != 0))
+            cr_assert_fail("%s, %ld, choice %lu: lost what was committed", s->name, n, choice);
+    }
+}
+
+/* All that may survive, or so many of the ways evenly over them. */
+static void crash_in_many_ways(const struct sim_fs *fs, const struct scene *s, const struct job *j,
+                               const char *when, long n)
+{
+    unsigned long choices = sim_choices(fs), by = 1 + choices / 60;
+    for (unsigned long choice = 0; choice < choices; choice += choice < 2 ? 1 : by) {
+        struct sim_fs *after = sim_copy(fs);
+        sim_crash(after, choice);
+        expect_kept(after, s, j, n, choice);
+        expect_resume(after, s, when, n, choice);
+        sim_free(after);
+    }
+}
+
+static long calls_of(const struct scene *s)
+{
+    struct sim_fs *fs = stage(s);
+    struct job j = job_of(s, fs);
+    struct dstream_error err = {0};
+    cr_assert_eq(run(&j, &err), DSTREAM_OK, "%s: %s", s->name, err.message);
+    expect_all(fs, s, "without trouble", 0, 0);
+    for (int k = 0; k < STREAMS; k++)
+        cr_assert_eq(j.committed[k], BATCHES);
+    long calls = fs->calls;
+    sim_free(fs);
+    return calls;
+}
+
+Test(exports, go_on_rightly_after_a_crash_at_any_call)
+{
+    for (size_t i = 0; i < COUNT(scenes); i++) {
+        long calls = calls_of(&scenes[i]);
+        for (long n = 0; n <= calls; n++) {
+            struct sim_fs *fs = stage(&scenes[i]);
+            struct job j = job_of(&scenes[i], fs);
+            struct dstream_error err = {0};
+            fs->fail_at = n;
+            fs->dies = true;
+            run(&j, &err);
+            crash_in_many_ways(fs, &scenes[i], &j, "power lost at call", n);
+            sim_exit(fs);
+            expect_resume(fs, &scenes[i], "killed at call", n, 0);
+            sim_free(fs);
+        }
+    }
+}
+
+/* A stream whose file fails does not keep the other from its end; whatever fails, what was
+ * committed stays, and the next run goes on rightly. */
+Test(exports, go_on_rightly_after_a_failure_of_any_call)
+{
+    for (size_t i = 0; i < COUNT(scenes); i++) {
+        const struct scene *s = &scenes[i];
+        long calls = calls_of(s);
+        for (long n = 0; n < calls; n++) {
+            struct sim_fs *fs = stage(s);
+            struct job j = job_of(s, fs);
+            struct dstream_error err = {0};
+            fs->fail_at = n;
+            fs->fail_with = n % 2 ? EIO : ENOSPC;
+            enum dstream_code rc = run(&j, &err);
+            if (rc == DSTREAM_OK)
+                expect_all(fs, s, "with a failure that does not matter at call", n, 0);
+            cr_expect(strcmp(fs->last, "close") == 0 || strcmp(fs->last, "truncate") == 0 ||
+                          rc != DSTREAM_OK,
+                      "%s: a failed %s went unnoticed", s->name, fs->last);
+            cr_expect(!j.failed[0] || !j.failed[1], "%s: call %ld failed both", s->name, n);
+            for (int k = 0; k < STREAMS && rc != DSTREAM_OK && !j.whole; k++)
+                cr_expect(err.code == DSTREAM_ERR_IO &&
+                              (j.failed[k] || !j.failed[!k] || j.committed[k] == BATCHES),
+                          "%s: call %ld: %s came to batch %d only", s->name, n, names[k],
+                          j.committed[k]);
+            crash_in_many_ways(fs, s, &j, "power lost after a failure of call", n);
+            sim_exit(fs);
+            expect_resume(fs, s, "failed at call", n, 0);
+            sim_free(fs);
+        }
+    }
+}
