@@ -213,7 +213,7 @@ static enum dstream_code set_options(struct ds_source *s, dstream_options *o,
     (void)dstream_options_set_parts(o, true);
     (void)dstream_options_set_on_gone(o, c->opt.on_gone);
     ds_options_set_stop_at_tail(o, !ds_cli_follows(&c->opt));
-    ds_options_set_wait_create(o, c->opt.wait_create);
+    (void)dstream_options_set_wait_create(o, c->opt.wait_create);
     ds_options_set_recheck(o, at->recheck);
     ds_options_set_notice(o, on_notice, s);
     ds_options_set_on_head(o, s->on_head, s->head_ctx);

@@ -198,6 +198,68 @@ enum dstream_code dstream_options_set_backoff(dstream_options *o, int64_t first_
     return DSTREAM_OK;
 }
 
+/* Where a limit is kept: a time or a size. */
+static const struct {
+    size_t at;
+    int64_t least;
+    bool size;
+} limits[] = {
+#define TIME(field, least)                                                                         \
+    {                                                                                              \
+        offsetof(struct ds_limits, field), least, false                                            \
+    }
+#define SIZE(field)                                                                                \
+    {                                                                                              \
+        offsetof(struct ds_limits, field), 1, true                                                 \
+    }
+    [DSTREAM_LIMIT_CONNECT] = TIME(connect, 1),
+    [DSTREAM_LIMIT_HEADER] = TIME(header, 1),
+    [DSTREAM_LIMIT_HEADER_SSE] = TIME(header_sse, 1),
+    [DSTREAM_LIMIT_HEADER_LONG_POLL] = TIME(header_long_poll, 1),
+    [DSTREAM_LIMIT_SILENCE] = TIME(silence, 1),
+    [DSTREAM_LIMIT_SILENCE_SSE] = TIME(silence_sse, 1),
+    [DSTREAM_LIMIT_FIRST_BYTE_SSE] = TIME(first_byte_sse, 1),
+    [DSTREAM_LIMIT_RETRY_TIME] = TIME(retry_time, 1),
+    [DSTREAM_LIMIT_RETRY_AFTER] = TIME(retry_after_max, 1),
+    [DSTREAM_LIMIT_REPLICA_LAG] = TIME(replica_lag, 0),
+    [DSTREAM_LIMIT_PROBE] = TIME(probe_base, 1),
+    [DSTREAM_LIMIT_EVENT_BYTES] = SIZE(max_event),
+    [DSTREAM_LIMIT_BODY_BYTES] = SIZE(max_body),
+    [DSTREAM_LIMIT_PART_BYTES] = SIZE(max_part),
+#undef TIME
+#undef SIZE
+};
+
+enum dstream_code dstream_options_set_limit(dstream_options *o, enum dstream_limit what,
+                                            int64_t value)
+{
+    size_t i = (size_t)what;
+    if (i < 1 || i >= sizeof limits / sizeof *limits)
+        return DSTREAM_ERR_ARGUMENT;
+    if (value < limits[i].least && (limits[i].size || value != -1))
+        return DSTREAM_ERR_ARGUMENT;
+    void *at = (char *)&o->limits + limits[i].at;
+    if (limits[i].size)
+        *(size_t *)at = (uint64_t)value > SIZE_MAX ? SIZE_MAX : (size_t)value;
+    else
+        *(int64_t *)at = value == -1 ? DS_NEVER : value;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_wait_create(dstream_options *o, bool on)
+{
+    o->wait_create = on;
+    return DSTREAM_OK;
+}
+
+enum dstream_code dstream_options_set_on_notice(dstream_options *o, dstream_on_notice on_notice,
+                                                void *ctx)
+{
+    o->on_public_notice = on_notice;
+    o->public_notice_ctx = ctx;
+    return DSTREAM_OK;
+}
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 enum dstream_code dstream_options_set_epoch_auto(dstream_options *o, uint64_t highest)
@@ -303,11 +365,6 @@ void ds_options_set_limits(dstream_options *o, const struct ds_limits *l)
 void ds_options_set_stop_at_tail(dstream_options *o, bool on)
 {
     o->stop_at_tail = on;
-}
-
-void ds_options_set_wait_create(dstream_options *o, bool on)
-{
-    o->wait_create = on;
 }
 
 void ds_options_set_recheck(dstream_options *o, bool on)

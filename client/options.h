@@ -31,8 +31,10 @@ struct dstream_options {
     struct ds_witness *witness;    /* NULL: none */
     dstream_on_request on_request; /* NULL: nothing is added */
     void *request_ctx;
-    ds_on_notice on_notice; /* NULL: nobody wants to know */
+    ds_on_notice on_notice; /* the command's; NULL: nobody wants to know */
     void *notice_ctx;
+    dstream_on_notice on_public_notice; /* the same of a user */
+    void *public_notice_ctx;
     ds_on_trace on_trace; /* NULL: nobody wants to know */
     void *trace_ctx;
     ds_on_head on_head; /* the same */

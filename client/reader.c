@@ -295,10 +295,19 @@ static bool feed_rest(dstream_reader *r)
 
 static void tell(dstream_reader *r, const struct ds_notice *n)
 {
-    if (!r->options->on_notice || !ds_gate_enter(&r->gate))
-        return;
-    r->options->on_notice(r->options->notice_ctx, r, n);
-    ds_gate_leave(&r->gate);
+    const dstream_options *o = r->options;
+    bool failed = n->kind == DS_NOTICE_RETRY || n->kind == DS_NOTICE_SUSPECT;
+    if (o->on_notice && ds_gate_enter(&r->gate)) {
+        o->on_notice(o->notice_ctx, r, n);
+        ds_gate_leave(&r->gate);
+    }
+    if (o->on_public_notice && ds_gate_enter(&r->gate)) {
+        o->on_public_notice(o->public_notice_ctx, r, (enum dstream_notice)n->kind, n->delay,
+                            failed ? n->error : NULL);
+        ds_gate_leave(&r->gate);
+    }
+    if (ds_gate_cancelled(&r->gate))
+        obey_cancel(r);
 }
 
 /* One step. False where there is nothing to do before something is fed or the time has come. */

@@ -9,7 +9,6 @@
 void ds_options_set_limits(dstream_options *o, const struct ds_limits *l);
 /* See struct ds_reader_config. The strings and the witness are copied. */
 void ds_options_set_stop_at_tail(dstream_options *o, bool on);
-void ds_options_set_wait_create(dstream_options *o, bool on);
 enum dstream_code ds_options_set_seen(dstream_options *o, const char *content_type,
                                       const struct ds_witness *witness);
 /* Looks for the witness again after each end of an SSE connection and each error. */

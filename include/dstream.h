@@ -237,6 +237,54 @@ DSTREAM_API enum dstream_code dstream_options_set_retries(dstream_options *o, in
  * random. What a server asks for (Retry-After) is kept to beside this. Default: 100, 30000, 2. */
 DSTREAM_API enum dstream_code dstream_options_set_backoff(dstream_options *o, int64_t first_ms,
                                                           int64_t most_ms, double growth);
+/* Other limits. A time over its limit is a failure of the request (ERR_TIMEOUT), which is repeated
+ * as above; a size over its limit ends the reading (ERR_LIMIT). */
+enum dstream_limit {
+    /* Milliseconds, 1 or more; -1: no limit. */
+    DSTREAM_LIMIT_CONNECT = 1,      /* making a connection, TLS included. Default: 10000 */
+    DSTREAM_LIMIT_HEADER,           /* from there to the head of an answer. 10000 */
+    DSTREAM_LIMIT_HEADER_SSE,       /* the same where SSE is asked for. 30000 */
+    DSTREAM_LIMIT_HEADER_LONG_POLL, /* the same of a long-poll, which servers hold. 90000 */
+    DSTREAM_LIMIT_SILENCE,          /* between two pieces of a body. 30000 */
+    DSTREAM_LIMIT_SILENCE_SSE,      /* between two bytes of an event stream. 90000 */
+    DSTREAM_LIMIT_FIRST_BYTE_SSE,   /* from its head to its first byte. 10000 */
+    DSTREAM_LIMIT_RETRY_TIME,       /* without progress, where retrying ends. 20000 */
+    DSTREAM_LIMIT_RETRY_AFTER,      /* the longest wait that a server can ask for. 300000 */
+    DSTREAM_LIMIT_REPLICA_LAG,      /* how long what looks like another stream may come from a
+                                       replica that is behind; also 0. 10000 */
+    DSTREAM_LIMIT_PROBE,            /* until SSE is tried again that did not work, doubled each time
+                                       up to an hour. 300000 */
+    /* Bytes, 1 or more. */
+    DSTREAM_LIMIT_EVENT_BYTES, /* data of SSE up to its position: more is fetched by plain GETs.
+                                  64 MiB */
+    DSTREAM_LIMIT_BODY_BYTES,  /* one answer; where it comes in parts, one message. 64 MiB */
+    DSTREAM_LIMIT_PART_BYTES   /* a part, see dstream_options_set_parts(). 1 MiB */
+};
+/* ERR_ARGUMENT for a limit that there is not, or a value out of its range. */
+DSTREAM_API enum dstream_code dstream_options_set_limit(dstream_options *o, enum dstream_limit what,
+                                                        int64_t value);
+/* Whether a stream that is not there yet is waited for, for as long as it takes. Off by default: a
+ * 404 is ERR_NOT_FOUND. */
+DSTREAM_API enum dstream_code dstream_options_set_wait_create(dstream_options *o, bool on);
+/* What a reader meets and goes on from, said as it happens. */
+enum dstream_notice {
+    DSTREAM_NOTICE_RETRY = 0,   /* a failure: it asks again in `delay_ms` */
+    DSTREAM_NOTICE_RECONNECT,   /* a live connection came to its regular end: it asks again */
+    DSTREAM_NOTICE_FALLBACK,    /* SSE does not work here: long-poll. Said once */
+    DSTREAM_NOTICE_PACED,       /* answers without progress come fast: it asks less often. Once */
+    DSTREAM_NOTICE_LOSSY,       /* SSE on a text stream, as asked for, changes bytes. Once */
+    DSTREAM_NOTICE_GAP,         /* what was due is no longer kept: it goes on as
+                                   dstream_options_set_on_gone() says. Comes before the data */
+    DSTREAM_NOTICE_SUSPECT,     /* it looks like another stream: it asks again in `delay_ms`, since
+                                   a replica may be behind */
+    DSTREAM_NOTICE_WITNESS_GONE /* only of the command's exports */
+};
+/* `why`: the failure behind RETRY and SUSPECT, else NULL; lent for the call. Called on the loop's
+ * thread, from within its turn. It may call all that on_batch may. NULL ends it. */
+typedef void (*dstream_on_notice)(void *ctx, dstream_reader *r, enum dstream_notice what,
+                                  int64_t delay_ms, const dstream_error *why);
+DSTREAM_API enum dstream_code dstream_options_set_on_notice(dstream_options *o,
+                                                            dstream_on_notice on_notice, void *ctx);
 /* A request header, "Name: value". May be called repeatedly. ERR_ARGUMENT for a line break, a
  * missing colon, or a name that the library sets itself. */
 DSTREAM_API enum dstream_code dstream_options_add_header(dstream_options *o, const char *header);

@@ -80,15 +80,15 @@ enum ds_step_kind {
 };
 
 enum ds_notice_kind {
-    DS_NOTICE_RETRY,       /* a failure that is tried again in `delay` ms; error says which */
-    DS_NOTICE_RECONNECT,   /* not a failure: a live connection ended in good health */
-    DS_NOTICE_FALLBACK,    /* SSE does not work here: long-poll from now on */
-    DS_NOTICE_PACED,       /* answers come fast without progress: pacing; said once */
-    DS_NOTICE_LOSSY,       /* SSE on a text stream, asked for: said once */
-    DS_NOTICE_GAP,         /* what was due is gone (410): going on as on_gone has it */
-    DS_NOTICE_SUSPECT,     /* it looks like another stream, or lacks what was seen of it: asked
-                            * again in `delay` ms */
-    DS_NOTICE_WITNESS_GONE /* the witness can no longer be read (410): going on unverified */
+    DS_NOTICE_RETRY = DSTREAM_NOTICE_RETRY,
+    DS_NOTICE_RECONNECT = DSTREAM_NOTICE_RECONNECT,
+    DS_NOTICE_FALLBACK = DSTREAM_NOTICE_FALLBACK,
+    DS_NOTICE_PACED = DSTREAM_NOTICE_PACED,
+    DS_NOTICE_LOSSY = DSTREAM_NOTICE_LOSSY,
+    DS_NOTICE_GAP = DSTREAM_NOTICE_GAP,
+    DS_NOTICE_SUSPECT = DSTREAM_NOTICE_SUSPECT,
+    /* The witness can no longer be read (410): going on unverified. */
+    DS_NOTICE_WITNESS_GONE = DSTREAM_NOTICE_WITNESS_GONE
 };
 
 struct ds_notice {
