@@ -4,6 +4,7 @@
 #define DS_CLI_INPUT_H
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "client/loop.h"
 
 struct ds_input {
@@ -18,7 +19,11 @@ struct ds_input {
     /* An earlier run took in so many bytes: where they are in regular files, these are not read
      * again; whoever feeds a pipe begins behind them. */
     uint64_t skip;
-    uint64_t skipped; /* of them, so far */
+    uint64_t skipped;    /* of them, so far */
+    const char *witness; /* of what lies before that (ds_input_witness()); "": not known */
+    uint64_t at;         /* bytes of the input that were read or skipped */
+    uint64_t *from;      /* where each file began; NULL: it is not kept */
+    uint64_t base;       /* where standard input stood, in its file */
 };
 
 enum ds_input_got {
@@ -29,6 +34,15 @@ enum ds_input_got {
 };
 
 void ds_input_init(struct ds_input *in, dstream_loop *loop, const char *const *files, size_t n);
+/* Frees what it has. */
+void ds_input_free(struct ds_input *in);
+/* What an earlier run took in of it, and the witness of that ("": none); from now on this one can
+ * give witnesses. ERR_NOMEM. */
+enum dstream_code ds_input_go_on(struct ds_input *in, uint64_t skip, const char *witness);
+/* What stands for the bytes just before this place of the input: their number and a hash. "" where
+ * they are not those of a regular file. */
+#define DS_INPUT_WITNESS (DS_HASH_HEX + 8)
+void ds_input_witness(const struct ds_input *in, uint64_t at, char out[DS_INPUT_WITNESS]);
 /* Reads once, *got bytes at most `n`. Never waits. */
 enum ds_input_got ds_input_read(struct ds_input *in, char *room, size_t n, size_t *got);
 /* Nothing is to be read just now: the loop does not wake up for it. */

@@ -7,6 +7,7 @@
 #define DS_CLI_SUPPLY_H
 
 #include "base/error.h"
+#include "client/journal.h"
 #include "client/loop.h"
 
 enum ds_supplied {
@@ -28,6 +29,9 @@ struct ds_supply_ops {
     const struct dstream_error *(*error)(void *ctx);
     /* Everything up to this mark is stored; may be left out. */
     void (*stored)(void *ctx, uint64_t mark);
+    /* What the journal keeps with this mark, so that the next run knows the source again; "" for
+     * nothing. May be left out. */
+    void (*witness)(void *ctx, uint64_t mark, char out[DS_JOURNAL_WITNESS]);
     /* At the end: the mark behind all of it; and whether the stream that is written is to be closed
      * as well, where that was asked for. */
     uint64_t (*end)(void *ctx, bool *closes);

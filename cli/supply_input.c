@@ -67,6 +67,13 @@ static const struct dstream_error *error(void *ctx)
     return &f->input.error;
 }
 
+static void witness_of(void *ctx, uint64_t mark, char out[DS_JOURNAL_WITNESS])
+{
+    const struct ds_supply_input *f = ctx;
+    _Static_assert(DS_JOURNAL_WITNESS >= DS_INPUT_WITNESS, "a journal keeps it whole");
+    ds_input_witness(&f->input, mark, out);
+}
+
 static uint64_t end(void *ctx, bool *closes)
 {
     const struct ds_supply_input *f = ctx;
@@ -76,23 +83,29 @@ static uint64_t end(void *ctx, bool *closes)
 
 enum dstream_code ds_supply_input_init(struct ds_supply_input *f, dstream_loop *loop,
                                        const char *const *files, size_t nfiles,
-                                       enum ds_messages_how how, uint64_t mark, size_t max,
-                                       unsigned json_depth, struct ds_supply *out)
+                                       enum ds_messages_how how, uint64_t mark, const char *witness,
+                                       size_t max, unsigned json_depth, struct ds_supply *out)
 {
-    static const struct ds_supply_ops ops = {
-        .next = next, .drop = drop, .hold = hold, .stop = stop, .error = error, .end = end};
+    static const struct ds_supply_ops ops = {.next = next,
+                                             .drop = drop,
+                                             .hold = hold,
+                                             .stop = stop,
+                                             .error = error,
+                                             .witness = witness_of,
+                                             .end = end};
     f->skipped = 0;
     ds_input_init(&f->input, loop, files, nfiles);
-    f->input.skip = mark;
     *out = (struct ds_supply){.ops = &ops,
                               .ctx = f,
                               .counted = how != DS_MESSAGES_BYTES,
                               .in_bytes = true,
                               .lf_behind = how == DS_MESSAGES_JSON};
-    return ds_messages_init(&f->messages, how, max, json_depth);
+    enum dstream_code rc = ds_messages_init(&f->messages, how, max, json_depth);
+    return rc == DSTREAM_OK ? ds_input_go_on(&f->input, mark, witness) : rc;
 }
 
 void ds_supply_input_free(struct ds_supply_input *f)
 {
+    ds_input_free(&f->input);
     ds_messages_free(&f->messages);
 }

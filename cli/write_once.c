@@ -451,6 +451,7 @@ static enum dstream_code open_producer(struct once *w)
         more.journal_ctx = w;
         more.from = c->before;
         more.first_id = ds_journal_next_id(c->journal);
+        ds_journal_set_witness(c->journal, w->supply->ops->witness, w->supply->ctx);
         rc = ds_journal_set_type(c->journal, c->type, &w->u->error);
     }
     if (rc == DSTREAM_OK)
@@ -490,9 +491,10 @@ static enum dstream_code begin_input(struct once *w)
                                : o->lines ? DS_MESSAGES_LINES
                                           : DS_MESSAGES_BYTES;
     w->supply = &w->own_supply;
-    if (ds_supply_input_init(&w->input, w->u->loop, c->files, c->nfiles, how,
-                             c->before ? c->before->mark : 0, ds_write_message_max(o, json),
-                             w->cli->limits.json_depth, &w->own_supply) == DSTREAM_OK)
+    if (ds_supply_input_init(
+            &w->input, w->u->loop, c->files, c->nfiles, how, c->before ? c->before->mark : 0,
+            c->before ? ds_journal_witness(c->journal) : "", ds_write_message_max(o, json),
+            w->cli->limits.json_depth, &w->own_supply) == DSTREAM_OK)
         return DSTREAM_OK;
     return ds_error_set(&w->u->error, DSTREAM_ERR_NOMEM, "no memory for input");
 }

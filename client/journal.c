@@ -34,6 +34,9 @@ struct ds_journal {
     char *url, *id, *type; /* as in the file, or as asked; type "" while not known */
     bool exists;
     uint64_t epoch, mark, next_id;
+    char witness[DS_JOURNAL_WITNESS]; /* of the mark */
+    ds_journal_ask ask;               /* for one; NULL: there is none */
+    void *ask_ctx;
     enum ds_epoch_kind kind;
     bool known;
     struct batch *batches; /* from `first` on those without a fate */
@@ -226,16 +229,28 @@ static enum dstream_code read_about(struct ds_journal *j, struct fields *f,
     return rc;
 }
 
+/* A mark never goes back. */
+static void read_mark(struct ds_journal *j, uint64_t mark, struct fields *f)
+{
+    char *witness = get_text(f);
+    f->bad |= witness && strlen(witness) >= sizeof j->witness;
+    if (!f->bad && witness && mark >= j->mark) {
+        j->mark = mark;
+        strcpy(j->witness, witness);
+    }
+    ds_free(witness);
+}
+
 static void read_epoch(struct ds_journal *j, struct fields *f)
 {
     j->epoch = get_number(f);
     uint64_t kind = get_number(f);
     j->kind = (enum ds_epoch_kind)kind;
     j->known = get_number(f) != 0;
-    j->mark = get_number(f);
-    uint64_t next = get_number(f);
+    uint64_t mark = get_number(f), next = get_number(f);
     if (next > j->next_id)
         j->next_id = next;
+    read_mark(j, mark, f);
     f->bad |= kind > DS_EPOCH_DRAWN || j->epoch > DS_EPOCH_MAX;
 }
 
@@ -253,10 +268,9 @@ static enum dstream_code read_batch(struct ds_journal *j, struct fields *f,
     b.b.close = flags & FLAG_CLOSE;
     b.b.maybe_duplicate = flags & FLAG_DOUBT;
     b.b.acked = flags & FLAG_ACKED;
+    read_mark(j, mark, f);
     b.b.len = f->n;
     b.at = r->at + (r->len - f->n);
-    if (mark > j->mark)
-        j->mark = mark;
     return f->bad ? DSTREAM_OK : add_batch(j, &b);
 }
 
@@ -448,6 +462,17 @@ uint64_t ds_journal_oldest(const struct ds_journal *j)
     return j->first < j->nbatches ? j->batches[j->first].time : 0;
 }
 
+void ds_journal_set_witness(struct ds_journal *j, ds_journal_ask ask, void *ctx)
+{
+    j->ask = ask;
+    j->ask_ctx = ctx;
+}
+
+const char *ds_journal_witness(const struct ds_journal *j)
+{
+    return j->witness;
+}
+
 enum dstream_code ds_journal_set_type(struct ds_journal *j, const char *content_type,
                                       struct dstream_error *err)
 {
@@ -516,6 +541,13 @@ static enum dstream_code begin(struct ds_journal *j, char kind, const uint64_t *
     return rc;
 }
 
+static enum dstream_code begin_with_witness(struct ds_journal *j, char kind,
+                                            const uint64_t *numbers, size_t n)
+{
+    enum dstream_code rc = begin(j, kind, numbers, n);
+    return rc == DSTREAM_OK ? put_text(&j->b, j->witness) : rc;
+}
+
 /* Adds the record that was begun, with a body behind it. */
 static enum dstream_code add(struct ds_journal *j, enum dstream_code rc, const void *body, size_t n,
                              uint64_t *at, struct dstream_error *err)
@@ -542,7 +574,7 @@ static enum dstream_code write_about(struct ds_journal *j, struct dstream_error 
 static enum dstream_code write_epoch(struct ds_journal *j, struct dstream_error *err)
 {
     const uint64_t n[] = {j->epoch, (uint64_t)j->kind, j->known, j->mark, j->next_id};
-    return add(j, begin(j, REC_EPOCH, n, 5), "", 0, NULL, err);
+    return add(j, begin_with_witness(j, REC_EPOCH, n, 5), "", 0, NULL, err);
 }
 
 static enum dstream_code write_batch(struct ds_journal *j, struct batch *b, const void *body,
@@ -552,7 +584,7 @@ static enum dstream_code write_batch(struct ds_journal *j, struct batch *b, cons
     uint64_t flags = (r->close ? FLAG_CLOSE : 0) | (r->maybe_duplicate ? FLAG_DOUBT : 0) |
                      (r->acked ? FLAG_ACKED : 0);
     const uint64_t n[] = {b->time, j->known, j->mark, r->first, r->count, r->seq, r->mark, flags};
-    return add(j, begin(j, REC_BATCH, n, 8), body, r->len, &b->at, err);
+    return add(j, begin_with_witness(j, REC_BATCH, n, 8), body, r->len, &b->at, err);
 }
 
 static enum dstream_code put_fate(struct ds_journal *j, const struct ds_record_fate *f)
@@ -711,8 +743,12 @@ enum dstream_code ds_journal_write(struct ds_journal *j, struct ds_record *r, ui
 {
     enum dstream_code rc = DSTREAM_OK;
     ds_journal_forget(j);
-    if (r->mark > j->mark)
+    if (r->mark > j->mark) {
         j->mark = r->mark;
+        j->witness[0] = '\0';
+        if (j->ask)
+            j->ask(j->ask_ctx, j->mark, j->witness);
+    }
     if (r->kind != DS_RECORD_EPOCH)
         j->known |= r->known;
     switch (r->kind) {

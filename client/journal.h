@@ -45,6 +45,14 @@ const char *ds_journal_type(const struct ds_journal *j);
 enum dstream_code ds_journal_set_type(struct ds_journal *j, const char *content_type,
                                       struct dstream_error *err);
 
+/* With the mark a journal keeps what tells the input again: asked for whenever the mark moves.
+ * `ask` NULL: nothing is. */
+#define DS_JOURNAL_WITNESS 64
+typedef void (*ds_journal_ask)(void *ctx, uint64_t mark, char out[DS_JOURNAL_WITNESS]);
+void ds_journal_set_witness(struct ds_journal *j, ds_journal_ask ask, void *ctx);
+/* What was kept with the mark; "": nothing. Valid until the first record. */
+const char *ds_journal_witness(const struct ds_journal *j);
+
 /* Writes a record down; one that begins the file anew is durable then. `unix_ms` is the time. After
  * a failure nothing more is written. ERR_IO, ERR_LIMIT, ERR_NOMEM. */
 enum dstream_code ds_journal_write(struct ds_journal *j, struct ds_record *r, uint64_t unix_ms,

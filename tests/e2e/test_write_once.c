@@ -476,6 +476,37 @@ E2E_BOTH(once, a_journal_of_something_else)
     e2e_status(dstream_run("write", url, one, two, "--producer", "p", "--state", state), 13);
 }
 
+/* A file may have grown; where it is another one, nothing of it is left out unseen. */
+E2E_BOTH(once, a_file_that_is_not_the_same)
+{
+    char *url = e2e_url("s"), *state = e2e_path("journal"), *file = e2e_path("input");
+    struct e2e_bytes data = writing_lines(0, 1000), other = writing_lines(5, 2000);
+    e2e_create(url, TYPE_JSON);
+    const char *const args[] = {"write", url, "--producer", "p", "--state", state, file, NULL};
+    e2e_write_file(file, data);
+    e2e_status(e2e_finished(e2e_spawn(&(struct e2e_run){.argv = e2e_command(args)})), 0);
+    e2e_write_file(file, other);
+    struct e2e_process *p = e2e_finished(e2e_spawn(&(struct e2e_run){.argv = e2e_command(args)}));
+    e2e_status(p, 13);
+    e2e_says(p, "it is not what an earlier run has taken in");
+    e2e_add(&data, other.p, other.n);
+    e2e_write_file(file, data);
+    e2e_status(e2e_finished(e2e_spawn(&(struct e2e_run){.argv = e2e_command(args)})), 0);
+    writing_holds(url, data);
+    /* The same by standard input, and as the second of two files. */
+    const char *const *command = e2e_command((const char *const[]){"write", url, NULL});
+    const char *shell[] = {
+        "sh",       "-c",       "exec \"$@\" --producer p --state \"$S\" <\"$F\"",
+        "sh",       command[0], command[1],
+        command[2], NULL};
+    const char *env[] = {e2e_printf("S=%s", state), e2e_printf("F=%s", file), NULL};
+    e2e_status(e2e_finished(e2e_spawn(&(struct e2e_run){.argv = shell, .env = env})), 0);
+    e2e_write_file(e2e_path("before"), other);
+    p = dstream_run("write", url, "--producer", "p", "--state", state, e2e_path("before"), file);
+    e2e_status(p, 13);
+    writing_holds(url, data);
+}
+
 E2E_BOTH(once, two_at_one_journal)
 {
     char *url = e2e_url("s"), *state = e2e_path("journal");

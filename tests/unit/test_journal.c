@@ -160,6 +160,21 @@ static bool step(struct run *r)
     }
 }
 
+static void witness_of(void *ctx, uint64_t mark, char out[DS_JOURNAL_WITNESS])
+{
+    (void)ctx;
+    snprintf(out, DS_JOURNAL_WITNESS, "up to %llu", (unsigned long long)mark);
+}
+
+/* It stands with its mark, over crashes and files that are begun anew. */
+static void check_witness(const struct run *r)
+{
+    char want[DS_JOURNAL_WITNESS] = "";
+    if (r->mark > 0)
+        witness_of(NULL, r->mark, want);
+    cr_assert_str_eq(ds_journal_witness(r->j), want);
+}
+
 /* Opens the journal and the producer; false where the file system does not let it. */
 static bool begin(struct run *r)
 {
@@ -184,6 +199,8 @@ static bool begin(struct run *r)
     c.from = ds_journal_content(r->j);
     c.first_id = ds_journal_next_id(r->j);
     r->mark = c.from ? c.from->mark : 0;
+    check_witness(r);
+    ds_journal_set_witness(r->j, witness_of, NULL);
     cr_assert_eq(ds_producer_new(&r->p, &c, r->now, &err), DSTREAM_OK, "%s", err.message);
     return true;
 }
