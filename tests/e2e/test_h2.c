@@ -6,6 +6,7 @@
 #include "tests/e2e/harness.h"
 #include "tests/e2e/internal.h"
 #include "tests/e2e/reading.h"
+#include "tests/e2e/tunnel.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -94,9 +95,11 @@ static void write_to(struct tail *t, bool much)
     e2e_append(t->url, TYPE_JSON, message);
 }
 
-static void follow(struct tail *t, const char *url, bool http1)
+static void follow(struct tail *t, const char *url, bool http1, const struct ds_limits *limits)
 {
     dstream_options *o = dstream_options_new();
+    if (limits)
+        ds_options_set_limits(o, limits);
     dstream_options_set_live(o, DSTREAM_LIVE_SSE);
     dstream_options_set_cacert(o, cert_file("ca"));
     dstream_options_set_http1(o, http1);
@@ -106,7 +109,7 @@ static void follow(struct tail *t, const char *url, bool http1)
     dstream_options_free(o);
 }
 
-static void begin(struct front *f, bool http1)
+static void stand(struct front *f)
 {
     cert_authority("ca");
     cert_issue("server", "ca", "IP:127.0.0.1", 1);
@@ -115,12 +118,23 @@ static void begin(struct front *f, bool http1)
     padding = memset(e2e_alloc(PADDING), 'x', PADDING);
     message = (struct e2e_bytes){0};
     e2e_add(&message, padding, PADDING);
+}
+
+/* `limits` are those of the first one, NULL: as all others'. */
+static void follow_all(const char *base, bool http1, const struct ds_limits *limits)
+{
     for (size_t i = 0; i < TAILS; i++) {
         char *name = e2e_printf("t%02zu", i);
         tails[i] = (struct tail){.url = e2e_url(name)};
         e2e_create(tails[i].url, TYPE_JSON);
-        follow(&tails[i], e2e_url_at(f->url, name), http1);
+        follow(&tails[i], e2e_url_at(base, name), http1, i == 0 ? limits : NULL);
     }
+}
+
+static void begin(struct front *f, bool http1)
+{
+    stand(f);
+    follow_all(f->url, http1, NULL);
 }
 
 static void end(void)
@@ -269,4 +283,28 @@ E2E_EMBEDDED(h2, on_http1_each_has_a_connection_of_its_own)
     e2e_kill(f.process, SIGTERM);
     e2e_wait(f.process);
     cr_expect_eq(front_connections(&f, "HTTP/2.0"), 0);
+}
+
+/* One whose other end is gone without a word. As long as others wait on it, requests would go on
+ * being sent on it, each in vain, if the first one to notice did not end it for all. */
+E2E_EMBEDDED(h2, a_dead_connection_is_left_by_all)
+{
+    struct front f;
+    struct ds_limits hasty = ds_limits_default();
+    hasty.header = hasty.header_sse = hasty.silence_sse = hasty.first_byte_sse = 1500;
+    hasty.backoff_base = hasty.backoff_max = 20;
+    stand(&f);
+    struct tunnel *t = tunnel_start(TUNNEL_PLAIN, f.port, false);
+    follow_all(e2e_printf("https://%s", tunnel_at(t)), false, &hasty);
+    turn_until(all_live, "all to be live");
+    cr_expect_eq(tunnel_connections(t), 1);
+    tunnel_freeze(t);
+    for (size_t i = 0; i < TAILS; i++)
+        write_to(&tails[i], false);
+    turn_until(all_have_all, "another connection");
+    /* The new one may be as silent for as long, once all have come. */
+    cr_expect_leq(tunnel_connections(t), 4, "%u connections", tunnel_connections(t));
+    close_all();
+    end();
+    tunnel_stop(t);
 }
