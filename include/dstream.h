@@ -63,7 +63,8 @@ enum dstream_code {
     DSTREAM_ERR_SERVER = 308,          /* 5xx */
     DSTREAM_ERR_OUTCOME_UNKNOWN = 309, /* the answer to a write was lost: it may be stored or not */
     DSTREAM_ERR_FENCED = 310,          /* another writer has taken over under this producer id */
-    DSTREAM_ERR_SEQUENCE = 311,        /* 409: a Stream-Seq that is not above the last one */
+    DSTREAM_ERR_SEQUENCE = 311,        /* 409: a Stream-Seq that is not above the last one; or a
+                                          producer's number, where the server has seen later ones */
     DSTREAM_ERR_TOO_LARGE = 312,       /* 413: more at once than the server takes */
 
     DSTREAM_ERR_PROTOCOL = 400,     /* the server broke the protocol */

@@ -218,7 +218,7 @@ static void conflict(struct ds_producer *p, struct ds_post *post)
     } else if (post->expected.value < post->batch->seq) {
         state_lost(p, post);
     } else {
-        fail(p, post, DSTREAM_ERR_CONFLICT, "the server expects a number that was not sent yet");
+        fail(p, post, DSTREAM_ERR_SEQUENCE, "the server expects a number that was not sent yet");
     }
 }
 

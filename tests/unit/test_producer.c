@@ -153,7 +153,7 @@ static const struct {
     {true, false, 302, "", DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
     {true, false, 409, "Stream-Closed: true\n", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_CLOSED},
     {true, true, 409, "Stream-Closed: true\n", DS_FATE_UNKNOWN, DSTREAM_ERR_OUTCOME_UNKNOWN},
-    {true, false, 409, "Producer-Expected-Seq: 4\n", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_CONFLICT},
+    {true, false, 409, "Producer-Expected-Seq: 4\n", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_SEQUENCE},
     {true, false, 409, "", DS_FATE_NOT_WRITTEN, DSTREAM_ERR_CONFLICT},
 };
 
