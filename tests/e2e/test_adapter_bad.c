@@ -438,8 +438,8 @@ E2E(adapter_bad, headers_and_parameters_are_sent_as_told)
     struct session *s = session_start(scripted_url(server));
     static const char *const before[] = {
         "{\"type\":\"set-dynamic-header\",\"name\":\"X-Count\",\"valueType\":\"counter\"}",
-        "{\"type\":\"set-dynamic-header\",\"name\":\"X-Token\",\"valueType\":\"token\","
-        "\"initialValue\":\"t\"}",
+        ("{\"type\":\"set-dynamic-header\",\"name\":\"X-Token\",\"valueType\":\"token\","
+         "\"initialValue\":\"t\"}"),
         "{\"type\":\"set-dynamic-param\",\"name\":\"n &\",\"valueType\":\"counter\"}",
         "{\"type\":\"connect\",\"path\":\"/s\",\"headers\":{\"X-Own\":\"h\"}}"};
     for (size_t i = 0; i < 4; i++)
