@@ -9,11 +9,14 @@
 #include "tests/e2e/scripted.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MIB       ((size_t)1 << 20)
 #define LIMIT_KIB (32 * 1024)
@@ -355,4 +358,67 @@ E2E(memory, a_stalled_reader_asks_for_no_more_pages)
     cr_assert_eq(p->out_data.n, 40 * MIB);
     stays_small(p);
     scripted_stop(s);
+}
+
+/* --- a server that takes nothing -------------------------------------------------------------- */
+
+/* Knows the stream, and answers to nothing that is written to it. */
+static void stand_still(void *ctx, struct exchange *x)
+{
+    const char *type = ctx;
+    if (asks(x, "HEAD"))
+        answer(x, "200 OK", e2e_printf("Content-Type: %s\r\nStream-Next-Offset: 0_0\r\n", type),
+               "");
+    else
+        keep_open(x);
+}
+
+/* Input without end, until for a while none is taken. Returns how much was. */
+static size_t give_endlessly(struct e2e_process *p, const char *line)
+{
+    struct pollfd in = {.fd = p->in, .events = POLLOUT};
+    char *piece = repeated(line, "", "", "", 4096 / strlen(line));
+    size_t room = strlen(piece), given = 0;
+    fcntl(p->in, F_SETFL, O_NONBLOCK);
+    while (poll(&in, 1, given > 4 * MIB ? 500 : E2E_MS) > 0) {
+        ssize_t put = write(p->in, piece + given % room, room - given % room);
+        given += put > 0 ? (size_t)put : 0;
+        cr_assert_lt(given, 100 * MIB, "it takes everything");
+    }
+    return given;
+}
+
+/* What a producer may hold, the buffers that it is in, and the command itself. */
+#define WRITER_KIB (64 * 1024)
+
+static void write_into_nothing(const char *type, const char *line, const char *const *more)
+{
+    struct scripted *s = scripted_start(stand_still, (void *)(uintptr_t)type);
+    const char *args[8] = {"write", e2e_url_at(scripted_url(s), "s"), "--producer", "p"};
+    for (size_t i = 0; more[i]; i++)
+        args[4 + i] = more[i];
+    struct e2e_process *p = e2e_spawn(&(struct e2e_run){.argv = e2e_command(args), .input = true});
+    size_t given = give_endlessly(p, line);
+    cr_assert_lt(given, 40 * MIB, "%zu bytes were taken", given);
+    if (!e2e_sanitized())
+        cr_assert_lt(reading_peak(p->pid), WRITER_KIB, "%ld KiB", reading_peak(p->pid));
+    e2e_kill(p, SIGTERM);
+    e2e_status(p, 128 + SIGTERM);
+    scripted_stop(s);
+}
+
+E2E(memory, bytes_that_nobody_takes)
+{
+    write_into_nothing(TYPE_BINARY, "y\n", (const char *const[]){NULL});
+}
+
+E2E(memory, lines_that_nobody_takes)
+{
+    write_into_nothing(TYPE_TEXT, "y\n", (const char *const[]){"--split", "newline", NULL});
+}
+
+E2E(memory, messages_that_nobody_takes)
+{
+    write_into_nothing(TYPE_JSON, "{\"n\":1}\n",
+                       (const char *const[]){"--state", e2e_path("journal"), NULL});
 }

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -203,6 +204,78 @@ E2E_BOTH(write_kill, every_way_of_text_from_a_file)
 E2E_BOTH(write_kill, every_way_of_bytes_from_a_pipe)
 {
     every_way(TYPE_BINARY, SOURCE_PIPE, true);
+}
+
+/* --- what was not told ------------------------------------------------------------------------ */
+
+struct waiting {
+    const struct e2e_process *p;
+    const char *url, *want;
+};
+
+/* Or its process has died. */
+static bool is_stored(void *ctx)
+{
+    const struct waiting *w = ctx;
+    siginfo_t info = {.si_pid = 0};
+    if (waitid(P_PID, (id_t)w->p->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
+        return true;
+    return strcmp(e2e_get(w->url, "-1").p, w->want) == 0;
+}
+
+/* Who is fenced, and is killed before, while or after saying so: the next run says it then, or has
+ * sent it again and does not know. Nothing is stored that is said not to be, or twice. */
+static bool fenced_and_killed(struct subject *s, unsigned n, unsigned *late)
+{
+    static const char first[] = "1\n", held_first[] = "[1]", rival[] = "{\"rival\":1}\n";
+    bool rivalled = false;
+    s->input.n = 0;
+    e2e_add_text(&s->input, first);
+    struct e2e_process *p = start(s, e2e_printf("kill_at=%u", n), "300");
+    e2e_wait_for(is_stored, &(struct waiting){p, s->url, held_first},
+                 "the first message is stored");
+    if (strcmp(e2e_get(s->url, "-1").p, held_first) == 0) {
+        e2e_status(writing_fed(e2e_text(rival),
+                               (const char *const[]){"write", s->url, "--producer", "p", NULL}),
+                   0);
+        rivalled = true;
+    }
+    offer(p, "2 3\n", 4);
+    e2e_end_input(p);
+    e2e_wait(p);
+    bool killed = p->status == KILLED;
+    if (!killed)
+        e2e_status(p, rivalled ? 12 : 0);
+    if (!killed || !rivalled)
+        return killed;
+    /* Told now, if it had not been; the third time there is nothing left to tell. */
+    e2e_add_text(&s->input, "2 3\n");
+    struct e2e_process *again = run(s, NULL, 0), *third = run(s, NULL, 0);
+    char *told = e2e_printf("%s%s", p->err_data.p, again->err_data.p);
+    const char *held = writing_stream(s->url).p;
+    bool twice = strstr(held, "2\n3\n") && strstr(strstr(held, "2\n3\n") + 1, "2\n");
+    cr_assert_not(twice, "kill_at=%u: %s", n, held);
+    if (!strstr(held, "2\n3\n"))
+        cr_assert(strstr(told, "not stored: messages 2 to 3") ||
+                      strstr(told, "may be stored or not: messages 2 to 3"),
+                  "kill_at=%u: nothing told of it: %s", n, told);
+    if (strstr(again->err_data.p, "by an earlier run, not stored")) {
+        e2e_status(again, 12);
+        ++*late;
+    }
+    e2e_status(third, 0);
+    return true;
+}
+
+E2E_EMBEDDED(write_kill, at_each_step_of_being_fenced)
+{
+    struct subject s = subject(TYPE_JSON, SOURCE_PIPE);
+    unsigned n = 1, late = 0;
+    do
+        renew(&s, n);
+    while (fenced_and_killed(&s, n++, &late));
+    cr_assert_gt(n, 20);
+    cr_assert_gt(late, 0, "no run had anything to tell of an earlier one");
 }
 
 /* --- at random moments ------------------------------------------------------------------------ */
