@@ -91,6 +91,7 @@ void ds_help_manual(struct ds_buf *out);
 int ds_cmd_read(struct ds_cli *c);   /* read and tail: c->opt.command tells */
 int ds_cmd_export(struct ds_cli *c); /* export and record */
 int ds_cmd_replay(struct ds_cli *c);
+int ds_cmd_copy(struct ds_cli *c);
 int ds_cmd_create(struct ds_cli *c);
 int ds_cmd_write(struct ds_cli *c);
 int ds_cmd_close(struct ds_cli *c);

@@ -34,7 +34,7 @@ static int finish_one(struct exporting *e)
     if (s->error.code != DSTREAM_OK)
         return ds_cli_fail(e->cli, &s->error);
     struct ds_exporter_totals t = ds_exporter_totals(x->exporter);
-    if (!ds_exporter_complete(x->exporter))
+    if (!x->complete)
         ds_source_say_position(s, t.offset, t.skip, t.closed, "the same command goes on at");
     return ds_source_satisfies(s, t.closed) ? DS_EXIT_OK : ds_run_unsatisfied(&e->run);
 }

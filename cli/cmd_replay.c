@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* dstream replay: a recording to standard output, each entry when it is due. */
+/* dstream replay: a recording to standard output or into a stream, each entry when it is due. */
 #include "config.h"
 
 #include "cli/cli.h"
@@ -10,10 +10,12 @@
 
 #include "base/http.h"
 #include "cli/format.h"
+#include "cli/origin.h"
 #include "cli/output.h"
-#include "cli/player.h"
 #include "cli/run.h"
 #include "cli/signals.h"
+#include "cli/supply_player.h"
+#include "cli/wall.h"
 
 struct replaying {
     struct ds_cli *cli;
@@ -151,10 +153,11 @@ static int finish(struct replaying *r)
     return DS_EXIT_OK;
 }
 
-static enum dstream_code set_up(struct replaying *r)
+static enum dstream_code open_player(struct ds_player *p, const struct ds_cli *cli,
+                                     struct dstream_error *err)
 {
-    const struct ds_cli_options *o = &r->cli->opt;
-    struct ds_player_config c = {.path = r->cli->args[0],
+    const struct ds_cli_options *o = &cli->opt;
+    struct ds_player_config c = {.path = cli->args[0],
                                  .speed = o->speed,
                                  .from = o->from,
                                  .from_skip = o->from_skip,
@@ -164,33 +167,24 @@ static enum dstream_code set_up(struct replaying *r)
                                           .has_bytes = o->has_bytes,
                                           .count = o->count,
                                           .bytes = o->bytes},
-                                 .json_depth = r->cli->limits.json_depth};
+                                 .json_depth = cli->limits.json_depth};
+    return ds_player_open(p, &c, err);
+}
+
+static enum dstream_code set_up(struct replaying *r)
+{
     ds_output_init(&r->out, NULL, false, false);
-    r->format = o->format;
+    r->format = r->cli->opt.format;
     r->file.run = &r->run;
     ds_buf_init(&r->file.url, 1);
-    (void)snprintf(r->file.name, sizeof r->file.name, "%s", c.path);
-    enum dstream_code rc = ds_player_open(&r->player, &c, &r->error);
+    (void)snprintf(r->file.name, sizeof r->file.name, "%s", r->cli->args[0]);
+    enum dstream_code rc = open_player(&r->player, r->cli, &r->error);
     return rc == DSTREAM_OK ? ds_run_begin(&r->run, r->cli, &r->error) : rc;
 }
 
-static int check_options(struct ds_cli *c)
+static int print(struct ds_cli *c)
 {
-    const struct ds_cli_options *o = &c->opt;
-    if (c->nargs != 1)
-        return ds_cli_usage(c, c->nargs == 0 ? "no recording is named" : "one recording at a time");
-    if (o->from && strcmp(o->from, "now") == 0)
-        return ds_cli_usage(c, "--from now is no place in a recording");
-    if (o->to && strcmp(o->to, "-") != 0)
-        return ds_cli_usage(c, "--to: only - is known");
-    return DS_EXIT_OK;
-}
-
-int ds_cmd_replay(struct ds_cli *c)
-{
-    int status = check_options(c);
-    if (status != DS_EXIT_OK)
-        return status;
+    int status;
     struct replaying r = {.cli = c};
     if (set_up(&r) == DSTREAM_OK) {
         run(&r);
@@ -209,4 +203,113 @@ int ds_cmd_replay(struct ds_cli *c)
     if (gone)
         ds_cli_die(SIGPIPE);
     return status;
+}
+
+/* --- into a stream ---------------------------------------------------------------------------- */
+
+struct writing {
+    struct ds_unary *u;
+    struct ds_write w;
+    struct ds_player player;
+    struct ds_origin origin;
+    struct ds_supply_player from;
+    struct ds_supply supply;
+};
+
+/* The recording, and the part of it that an earlier run began with. */
+static enum dstream_code open_origin(struct writing *r)
+{
+    const struct ds_cli_options *o = &r->u->cli->opt;
+    const struct ds_recording_about *about = &r->player.in.about;
+    struct ds_origin_about ask = {.url = about->url,
+                                  .format = "replay",
+                                  .from = o->from ? o->from : "-1",
+                                  .from_skip = o->from_skip};
+    enum dstream_code rc = ds_origin_open(&r->origin, &r->w, &ask, &r->u->error);
+    if (rc != DSTREAM_OK || !r->origin.state)
+        return rc;
+    /* Where it stands is in the journal alone, so this is written once. */
+    char begun[DS_TIME_SIZE];
+    ds_print_time(about->begun, begun);
+    if (r->origin.resumed && strcmp(r->origin.at.from_offset, begun) != 0)
+        return ds_error_set(&r->u->error, DSTREAM_ERR_STATE_MISMATCH,
+                            "%.200s: it is of another recording, which was begun at %.40s: name "
+                            "another --state file",
+                            o->state, r->origin.at.from_offset);
+    if (r->origin.resumed)
+        return rc;
+    strcpy(r->origin.at.from_offset, begun);
+    ds_checkpoint_set_type(&r->origin.at, about->content_type);
+    return ds_origin_commit(&r->origin, &r->origin.at, &r->u->error);
+}
+
+static enum dstream_code begin_writing(struct writing *r, char id[DS_ID_MAX + 1])
+{
+    struct ds_unary *u = r->u;
+    const struct ds_recording_about *about = &r->player.in.about;
+    enum dstream_code rc = ds_write_name_producer(&r->w, id);
+    if (rc == DSTREAM_OK)
+        rc = ds_write_open_journal(&r->w);
+    if (rc == DSTREAM_OK)
+        rc = open_origin(r);
+    if (rc == DSTREAM_OK)
+        rc = ds_write_prepare(&r->w, about->content_type);
+    if (rc == DSTREAM_OK)
+        rc = ds_write_check_kind(&r->w, about->content_type, "recording");
+    if (rc != DSTREAM_OK)
+        return rc;
+    ds_supply_player_init(&r->from, &r->player, u->loop, r->w.before ? r->w.before->mark : 0,
+                          ds_write_message_max(&u->cli->opt, about->json), u->cli->opt.max_time,
+                          &r->supply);
+    r->w.supply = &r->supply;
+    return DSTREAM_OK;
+}
+
+static int write_stream(struct ds_cli *c)
+{
+    struct ds_unary u;
+    struct writing r = {.u = &u, .w = {.u = &u}};
+    char id[DS_ID_MAX + 1];
+    enum dstream_code rc = ds_unary_begin_to(&u, c, c->opt.to);
+    if (rc == DSTREAM_OK)
+        rc = open_player(&r.player, c, &u.error);
+    else
+        r.player.fd = -1;
+    if (rc == DSTREAM_OK && !r.player.in.begun)
+        rc =
+            ds_error_set(&u.error, DSTREAM_ERR_INPUT, "%.300s: the recording is empty", c->args[0]);
+    if (rc == DSTREAM_OK)
+        rc = begin_writing(&r, id);
+    int status = rc == DSTREAM_OK ? ds_write_once(&r.w) : ds_cli_fail(c, &u.error);
+    ds_supply_player_free(&r.from);
+    ds_origin_close(&r.origin);
+    ds_journal_free(r.w.journal);
+    ds_player_close(&r.player);
+    return ds_unary_end(&u, status);
+}
+
+/* --- the command ------------------------------------------------------------------------------ */
+
+static int check_options(struct ds_cli *c)
+{
+    const struct ds_cli_options *o = &c->opt;
+    if (c->nargs != 1)
+        return ds_cli_usage(c, c->nargs == 0 ? "no recording is named" : "one recording at a time");
+    if (o->from && strcmp(o->from, "now") == 0)
+        return ds_cli_usage(c, "--from now is no place in a recording");
+    if (!o->to || strcmp(o->to, "-") == 0)
+        return o->producer || o->state || o->create || o->close_after || o->print_offset
+                   ? ds_cli_usage(c, "what is said of the writing is for --to URL")
+                   : DS_EXIT_OK;
+    if (o->format_given)
+        return ds_cli_usage(c, "--format is for standard output: a stream is written as it was");
+    return ds_write_check_options(c);
+}
+
+int ds_cmd_replay(struct ds_cli *c)
+{
+    int status = check_options(c);
+    if (status != DS_EXIT_OK)
+        return status;
+    return c->opt.to && strcmp(c->opt.to, "-") != 0 ? write_stream(c) : print(c);
 }

@@ -97,10 +97,8 @@ enum dstream_code ds_write_prepare(struct ds_write *w, const char *type)
 {
     struct ds_unary *u = w->u;
     const struct ds_cli_options *o = &u->cli->opt;
-    enum dstream_code rc = DSTREAM_OK;
     bool known = o->type && !o->create;
-    if (o->state)
-        rc = ds_write_open_journal(w);
+    enum dstream_code rc = ds_write_open_journal(w);
     if (rc == DSTREAM_OK && !known)
         rc = look(w, type);
     if (rc != DSTREAM_OK)
@@ -109,6 +107,17 @@ enum dstream_code ds_write_prepare(struct ds_write *w, const char *type)
         return fail_here(u, DSTREAM_ERR_CLOSED, "the stream is closed");
     strcpy(w->type, known ? o->type : u->result.content_type);
     return check_journal_type(w);
+}
+
+enum dstream_code ds_write_check_kind(struct ds_write *w, const char *type, const char *what)
+{
+    if (ds_type_is_json(w->type) == ds_type_is_json(type))
+        return DSTREAM_OK;
+    ds_error_set_url(&w->u->error, w->u->url.data);
+    return ds_error_set(&w->u->error, DSTREAM_ERR_CONFLICT,
+                        "the stream is of type %.200s, and the %s of type %.200s: the one has "
+                        "messages, the other bytes",
+                        w->type, what, type);
 }
 
 /* --- the command ------------------------------------------------------------------------------ */
@@ -161,7 +170,7 @@ static const char *once_only(const struct ds_cli_options *o)
                                       : NULL;
 }
 
-static int check_options(struct ds_cli *c)
+int ds_write_check_options(struct ds_cli *c)
 {
     const struct ds_cli_options *o = &c->opt;
     struct ds_buf ttl;
@@ -174,7 +183,7 @@ static int check_options(struct ds_cli *c)
         return ds_cli_usage(c, "--ttl is for --create");
     if (!whole)
         return ds_cli_usage(c, DS_UNARY_TTL);
-    if (!o->producer && once_only(o))
+    if (o->command == DS_CMD_WRITE && !o->producer && once_only(o))
         return ds_cli_usage(c, "--%s is for --producer", once_only(o));
     if (!o->state && (o->force || o->journal_max_age >= 0))
         return ds_cli_usage(c, "--force and --journal-max-age are for --state");
@@ -207,7 +216,7 @@ int ds_cmd_write(struct ds_cli *c)
         return ds_cli_usage(c, "no stream is named");
     const char *const *files = c->nargs > 1 ? c->args + 1 : standard;
     size_t n = c->nargs > 1 ? c->nargs - 1 : 1;
-    int status = check_options(c);
+    int status = ds_write_check_options(c);
     if (status == DS_EXIT_OK)
         status = check_inputs(c, files, n);
     if (status == DS_EXIT_OK)

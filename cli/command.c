@@ -72,7 +72,7 @@ enum ds_exit ds_exit_of(const struct dstream_error *e)
 
 static const char *advice_on(const struct ds_cli *c, const struct dstream_error *e)
 {
-    enum { READING = DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORTS };
+    enum { READING = DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORTS | DS_CMD_COPY };
     if (e->code == DSTREAM_ERR_GONE && !(c->opt.command & READING))
         return NULL; /* of a stream that is gone as a whole, nothing is left to be read */
     if (e->code == DSTREAM_ERR_STREAM_RESET && (c->opt.command & DS_CMD_EXPORTS) && e->url[0])
@@ -241,6 +241,8 @@ static int run(struct ds_cli *c)
     case DS_CMD_EXPORT:
     case DS_CMD_RECORD:
         return ds_cmd_export(c);
+    case DS_CMD_COPY:
+        return ds_cmd_copy(c);
     case DS_CMD_REPLAY:
         return ds_cmd_replay(c);
     case DS_CMD_DECODE:

@@ -199,6 +199,7 @@ static void start(struct exported *x)
         if (!x->all->directory || x->all->cli->opt.verbose > 0)
             ds_cli_say(x->all->cli, "%s: complete: the stream is closed, and all of it is in %s",
                        x->s.name, ds_exporter_path(x->exporter));
+        x->complete = true;
         x->s.done = x->s.whole = x->s.up_to_date = x->over = true;
         x->all->busy--;
         return;

@@ -18,6 +18,7 @@ struct exported {
     struct exporting *all;
     struct ds_exporter *exporter; /* NULL: it could not be opened */
     char *file;                   /* its name in a directory */
+    bool complete;                /* an earlier run has left nothing to do */
     bool over;                    /* what became of it was seen to */
 };
 

@@ -25,15 +25,16 @@ static bool is_secret(const char *header, size_t n)
 }
 
 /* NULL, or what is wanted instead. */
-static const char *add(struct ds_cli_options *o, const char *header, size_t n)
+static const char *add(struct ds_cli_options *o, struct ds_header_list *list, const char *header,
+                       size_t n)
 {
-    const char **headers = ds_realloc(o->headers, (o->nheaders + 1) * sizeof *headers);
-    if (headers)
-        o->headers = headers;
-    const char *copy = headers ? ds_cli_own(o, header, n) : NULL;
+    const char **at = ds_realloc(list->at, (list->n + 1) * sizeof *at);
+    if (at)
+        list->at = at;
+    const char *copy = at ? ds_cli_own(o, header, n) : NULL;
     if (!copy)
         return "more memory";
-    o->headers[o->nheaders++] = copy;
+    list->at[list->n++] = copy;
     const char *why;
     return memchr(header, '\0', n) || ds_header_check(copy, &why) != DSTREAM_OK
                ? "'Name: value' of a header that dstream does not set itself, or @FILE"
@@ -42,19 +43,20 @@ static const char *add(struct ds_cli_options *o, const char *header, size_t n)
 
 const char *ds_headers_add(struct ds_cli_options *o, const char *header)
 {
-    return add(o, header, strlen(header));
+    return add(o, &o->headers, header, strlen(header));
 }
 
 bool ds_headers_have(const struct ds_cli_options *o, const char *name)
 {
-    for (size_t i = 0; i < o->nheaders; i++) {
-        if (is_named(o->headers[i], strlen(o->headers[i]), name))
+    for (size_t i = 0; i < o->headers.n; i++) {
+        if (is_named(o->headers.at[i], strlen(o->headers.at[i]), name))
             return true;
     }
     return false;
 }
 
-static const char *add_lines(struct ds_cli_options *o, const char *p, size_t n)
+static const char *add_lines(struct ds_cli_options *o, struct ds_header_list *list, const char *p,
+                             size_t n)
 {
     const char *wanted = NULL;
     while (n > 0 && !wanted) {
@@ -62,46 +64,81 @@ static const char *add_lines(struct ds_cli_options *o, const char *p, size_t n)
         size_t line = lf ? (size_t)(lf - p) : n;
         size_t len = line > 0 && p[line - 1] == '\r' ? line - 1 : line;
         if (len > 0)
-            wanted = add(o, p, len);
+            wanted = add(o, list, p, len);
         p += line + (lf != NULL);
         n -= line + (lf != NULL);
     }
     return wanted ? "@ and a file of lines that are all 'Name: value'" : NULL;
 }
 
-static const char *take_file(struct ds_cli_options *o, const char *path)
+/* Appends what the file has. The same. */
+static const char *read_file(struct ds_buf *b, const char *path)
 {
     FILE *f = fopen(path, "re");
     if (!f)
         return "@ and the name of a file that can be read";
-    struct ds_buf b;
     char part[4096];
     size_t n;
     const char *wanted = NULL;
-    ds_buf_init(&b, FILE_MAX);
     while (!wanted && (n = fread(part, 1, sizeof part, f)) > 0) {
-        if (ds_buf_add(&b, part, n) != DSTREAM_OK)
+        if (ds_buf_add(b, part, n) != DSTREAM_OK)
             wanted = "@ and the name of a file of at most 256 KiB";
     }
     if (!wanted && ferror(f))
         wanted = "@ and the name of a file that can be read";
-    if (!wanted)
-        wanted = add_lines(o, b.data, b.len);
     fclose(f);
+    return wanted;
+}
+
+static const char *take_file(struct ds_cli_options *o, struct ds_header_list *list,
+                             const char *path)
+{
+    struct ds_buf b;
+    ds_buf_init(&b, FILE_MAX);
+    const char *wanted = read_file(&b, path);
+    if (!wanted)
+        wanted = add_lines(o, list, b.data, b.len);
     ds_buf_free(&b);
     return wanted;
 }
 
-const char *ds_headers_take(struct ds_cli_options *o, char *value)
+static const char *take(struct ds_cli_options *o, struct ds_header_list *list, char *value)
 {
     if (value[0] == '@')
-        return take_file(o, value + 1);
+        return take_file(o, list, value + 1);
     size_t n = strlen(value);
-    const char *wanted = add(o, value, n);
+    const char *wanted = add(o, list, value, n);
     if (is_secret(value, n)) {
         o->secret_in_argv = true;
         char *secret = strchr(value, ':') + 1;
         memset(secret, '*', strlen(secret));
     }
     return wanted;
+}
+
+const char *ds_headers_take(struct ds_cli_options *o, char *value)
+{
+    return take(o, &o->headers, value);
+}
+
+const char *ds_headers_take_to(struct ds_cli_options *o, char *value)
+{
+    return take(o, &o->to_headers, value);
+}
+
+const char *ds_headers_auth_to(struct ds_cli_options *o, const char *path)
+{
+    static const char wants[] =
+        "the name of a file whose first line is the value of an Authorization header";
+    struct ds_buf file, line;
+    ds_buf_init(&file, FILE_MAX);
+    ds_buf_init(&line, FILE_MAX);
+    const char *text = read_file(&file, path) ? NULL : ds_buf_str(&file);
+    size_t n = text ? strcspn(text, "\r\n") : 0;
+    bool ok = n > 0 && ds_buf_adds(&line, "Authorization: ") == DSTREAM_OK &&
+              ds_buf_add(&line, text, n) == DSTREAM_OK &&
+              !add(o, &o->to_headers, line.data, line.len);
+    ds_buf_free(&file);
+    ds_buf_free(&line);
+    return ok ? NULL : wants;
 }

@@ -62,19 +62,26 @@ static void say_foreign(struct ds_cli *c, const char *what, const char *url)
     ds_cli_warn(c, "%s: %s not sent there: it is of another origin", shown, what);
 }
 
+static enum dstream_code put_headers(dstream_options *o, const struct ds_header_list *list,
+                                     struct dstream_error *err)
+{
+    enum dstream_code rc = DSTREAM_OK;
+    for (size_t i = 0; i < list->n && rc == DSTREAM_OK; i++)
+        rc = dstream_options_add_header(o, list->at[i]);
+    return rc == DSTREAM_OK ? rc : ds_error_set(err, rc, "a request header cannot be used");
+}
+
 static enum dstream_code add_headers(struct ds_cli *c, dstream_options *o, const char *url,
                                      struct dstream_error *err)
 {
     enum dstream_code rc = DSTREAM_OK;
-    if (c->opt.nheaders == 0)
+    if (c->opt.headers.n == 0)
         return rc;
     if (!takes_headers(c, url)) {
         say_foreign(c, "--header and STREAM_AUTH are", url);
         return rc;
     }
-    for (size_t i = 0; i < c->opt.nheaders && rc == DSTREAM_OK; i++)
-        rc = dstream_options_add_header(o, c->opt.headers[i]);
-    return rc == DSTREAM_OK ? rc : ds_error_set(err, rc, "a request header cannot be used");
+    return put_headers(o, &c->opt.headers, err);
 }
 
 static void on_trace(void *ctx, const char *method, const char *url, int status)
@@ -135,14 +142,10 @@ static enum dstream_code set_connection(struct ds_cli *c, dstream_options *o)
     return rc;
 }
 
-enum dstream_code ds_cli_network(struct ds_cli *c, dstream_options *o, const char *url,
-                                 struct dstream_error *err)
+/* What does not depend on whose the credentials are. */
+static enum dstream_code set_common(struct ds_cli *c, dstream_options *o, struct dstream_error *err)
 {
-    enum dstream_code rc = add_headers(c, o, url, err);
-    if (rc == DSTREAM_OK)
-        rc = add_identity(c, o, url, err);
-    if (rc == DSTREAM_OK)
-        rc = add_netrc(c, o, err);
+    enum dstream_code rc = add_netrc(c, o, err);
     if (rc != DSTREAM_OK)
         return rc;
     rc = set_connection(c, o);
@@ -152,4 +155,19 @@ enum dstream_code ds_cli_network(struct ds_cli *c, dstream_options *o, const cha
     if (c->opt.verbose > 0)
         ds_options_set_trace(o, on_trace, c);
     return rc;
+}
+
+enum dstream_code ds_cli_network(struct ds_cli *c, dstream_options *o, const char *url,
+                                 struct dstream_error *err)
+{
+    enum dstream_code rc = add_headers(c, o, url, err);
+    if (rc == DSTREAM_OK)
+        rc = add_identity(c, o, url, err);
+    return rc == DSTREAM_OK ? set_common(c, o, err) : rc;
+}
+
+enum dstream_code ds_cli_network_to(struct ds_cli *c, dstream_options *o, struct dstream_error *err)
+{
+    enum dstream_code rc = put_headers(o, &c->opt.to_headers, err);
+    return rc == DSTREAM_OK ? set_common(c, o, err) : rc;
 }

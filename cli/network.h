@@ -14,5 +14,8 @@ enum dstream_code ds_cli_url(struct ds_cli *c, const char *name, struct ds_buf *
  * for; certificates; limits; and the trace of -v. */
 enum dstream_code ds_cli_network(struct ds_cli *c, dstream_options *o, const char *url,
                                  struct dstream_error *err);
+/* The same for the stream that is copied or replayed to, whose credentials are its own. */
+enum dstream_code ds_cli_network_to(struct ds_cli *c, dstream_options *o,
+                                    struct dstream_error *err);
 
 #endif

@@ -23,6 +23,7 @@ const struct ds_command_info ds_command_table[DS_COMMANDS] = {
     {"record", DS_CMD_RECORD, "URL -o FILE",
      "keep a stream's answers in a file, with their timing"},
     {"replay", DS_CMD_REPLAY, "FILE", "play a recording, with its timing"},
+    {"copy", DS_CMD_COPY, "URL URL", "write what a stream has to another one, exactly once"},
     {"create", DS_CMD_CREATE, "URL", "create a stream"},
     {"write", DS_CMD_WRITE, "URL [FILE...]", "append files or standard input to a stream"},
     {"close", DS_CMD_CLOSE, "URL", "close a stream for good"},
@@ -243,6 +244,20 @@ static const char *set_header(struct ds_cli_options *o, const struct ds_option *
     return ds_headers_take(o, value);
 }
 
+static const char *set_to_header(struct ds_cli_options *o, const struct ds_option *self,
+                                 char *value)
+{
+    (void)self;
+    return ds_headers_take_to(o, value);
+}
+
+static const char *set_to_auth_file(struct ds_cli_options *o, const struct ds_option *self,
+                                    char *value)
+{
+    (void)self;
+    return ds_headers_auth_to(o, value);
+}
+
 /* One that names a password is blanked out of the process list. */
 static const char *set_proxy(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
@@ -312,11 +327,14 @@ static const char *set_split(struct ds_cli_options *o, const struct ds_option *s
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-#define PRINTING   (DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORT)
-#define READING    (PRINTING | DS_CMD_RECORD)
-#define RANGED     (READING | DS_CMD_REPLAY)
-#define WRITING    (DS_CMD_CREATE | DS_CMD_WRITE | DS_CMD_CLOSE)
-#define NETWORK    (READING | WRITING | DS_CMD_DELETE | DS_CMD_STAT)
+#define PRINTING  (DS_CMD_READ | DS_CMD_TAIL | DS_CMD_EXPORT)
+#define READING   (PRINTING | DS_CMD_RECORD | DS_CMD_COPY)
+#define RANGED    (READING | DS_CMD_REPLAY)
+#define PRODUCING (DS_CMD_WRITE | DS_CMD_REPLAY | DS_CMD_COPY)
+#define WRITING   (DS_CMD_CREATE | DS_CMD_CLOSE | PRODUCING)
+#define SENDING                                                                                    \
+    (READING | DS_CMD_CREATE | DS_CMD_CLOSE | DS_CMD_WRITE | DS_CMD_DELETE | DS_CMD_STAT)
+#define NETWORK    (SENDING | WRITING)
 #define EVERYWHERE (~0U)
 #define AT(field)  offsetof(struct ds_cli_options, field)
 
@@ -337,14 +355,14 @@ const struct ds_option ds_option_table[] = {
      "tail starts at now, the others at the beginning. For replay it is a position in the "
      "recording.",
      set_from, AT(from)},
-    {"state", 'S', "FILE", false, false, DS_GROUP_RANGE, READING | DS_CMD_WRITE, "state",
+    {"state", 'S', "FILE", false, false, DS_GROUP_RANGE, READING | PRODUCING, "state",
      "Go on from the state file, where there is one, and keep it current. For read and tail it is "
      "written after the output, so that a crash can make output come twice, never be lost. For "
      "export and record it is the name of the state file, instead of that of the output with "
      ".dstate added. For write it is a producer's journal: what is not acknowledged is written "
      "there before it is sent, and sent again after a crash.",
      set_text, AT(state)},
-    {"reset", 0, NULL, false, false, DS_GROUP_RANGE, READING, NULL,
+    {"reset", 0, NULL, false, false, DS_GROUP_RANGE, PRINTING | DS_CMD_RECORD, NULL,
      "Forget the position that the state file has.", set_flag, AT(reset)},
     {"follow", 'f', NULL, false, false, DS_GROUP_RANGE, READING, "follow",
      "At the end wait for more, until the stream is closed. tail always does.", set_flag,
@@ -368,7 +386,9 @@ const struct ds_option ds_option_table[] = {
      "it ended (end).",
      set_require, 0},
     {"to", 0, "WHERE", false, false, DS_GROUP_OUTPUT, DS_CMD_REPLAY, NULL,
-     "Where to play to: -, standard output, which is the default.", set_text, AT(to)},
+     "Where to play to: -, standard output, which is the default, or the URL of a stream, which is "
+     "written exactly once.",
+     set_text, AT(to)},
     {"speed", 0, "SPEED", false, false, DS_GROUP_RANGE, DS_CMD_REPLAY, NULL,
      "How fast to play: 1, the default, with the recorded timing; N, so many times as fast; or "
      "max.",
@@ -404,12 +424,12 @@ const struct ds_option ds_option_table[] = {
      "Write behind what a file that exists has.", set_flag, AT(append)},
     {"format", 'F', "FORMAT", false, false, DS_GROUP_OUTPUT, PRINTING | DS_CMD_REPLAY, "format",
      "raw, ndjson, envelope, or auto: ndjson for a JSON stream, else raw.", set_format, 0},
-    {"sync", 0, "WHEN", false, false, DS_GROUP_OUTPUT, READING, "sync",
+    {"sync", 0, "WHEN", false, false, DS_GROUP_OUTPUT, PRINTING | DS_CMD_RECORD, "sync",
      "How often the state is made durable: a duration, a size of output, or batch, for each "
      "answer. The default is 1s, and the end in any case. It bounds what has to be read again "
      "after a crash.",
      set_sync, 0},
-    {"verify-resume", 0, "HOW", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT | DS_CMD_RECORD,
+    {"verify-resume", 0, "HOW", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORTS | DS_CMD_COPY,
      "verify-resume",
      "strict: do not go on from a state where the server no longer keeps what shows that the "
      "stream is still the same one. Without it that is a warning.",
@@ -417,10 +437,21 @@ const struct ds_option ds_option_table[] = {
 
     {"url", 0, "URL", false, false, DS_GROUP_NETWORK, NETWORK, "url",
      "The base that names of streams without a scheme are joined to.", set_text, AT(base_url)},
-    {"header", 'H', "HEADER", false, true, DS_GROUP_NETWORK, NETWORK, "header",
+    {"header", 'H', "HEADER", false, true, DS_GROUP_NETWORK, SENDING, "header",
      "Send a request header, as 'Name: value', or those in a file, one a line, as @FILE. Sent to "
      "one origin only: that of the base URL, else that of the first URL.",
      set_header, 0},
+    {"to-header", 0, "HEADER", false, true, DS_GROUP_NETWORK, DS_CMD_REPLAY | DS_CMD_COPY,
+     "to-header",
+     "Send a request header to the stream that is written, as 'Name: value', or those in a file, "
+     "as "
+     "@FILE. It gets no other ones, also where both streams are of one server.",
+     set_to_header, 0},
+    {"to-auth-file", 0, "FILE", false, false, DS_GROUP_NETWORK, DS_CMD_REPLAY | DS_CMD_COPY,
+     "to-auth-file",
+     "The first line of FILE is the value of the Authorization header for the stream that is "
+     "written, as Bearer TOKEN.",
+     set_to_auth_file, 0},
     {"cacert", 0, "FILE", false, false, DS_GROUP_NETWORK, NETWORK, "cacert",
      "Trust the certificates in FILE (PEM) instead of the system's.", set_text, AT(cacert)},
     {"insecure", 0, NULL, false, false, DS_GROUP_NETWORK, NETWORK, "insecure",
@@ -434,7 +465,7 @@ const struct ds_option ds_option_table[] = {
      AT(key)},
     {"netrc", 0, NULL, false, false, DS_GROUP_NETWORK, NETWORK, "netrc",
      "Take the name and password for a URL's host from $NETRC, else ~/.netrc. They are never sent "
-     "to where a server redirects to. What is in the URL or --header goes first.",
+     "to where a server redirects to. What is in the URL or a header goes first.",
      set_flag, AT(netrc)},
     {"proxy", 0, "URL", false, true, DS_GROUP_NETWORK, NETWORK, "proxy",
      "Connect by a proxy, [SCHEME://]HOST[:PORT], with a scheme of http (the default), https, "
@@ -471,7 +502,7 @@ const struct ds_option ds_option_table[] = {
      DS_CMD_CREATE | DS_CMD_WRITE | DS_CMD_DECODE, "type",
      "The stream's content type, as application/json. write asks the server where it is not given.",
      set_text, AT(type)},
-    {"ttl", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_CREATE | DS_CMD_WRITE, "ttl",
+    {"ttl", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_CREATE | PRODUCING, "ttl",
      "The stream goes when it was not used for this long: whole seconds. write: with --create.",
      set_ttl, 0},
     {"expires", 0, "TIME", false, false, DS_GROUP_WRITING, DS_CMD_CREATE, "expires",
@@ -482,48 +513,48 @@ const struct ds_option ds_option_table[] = {
      set_text, AT(data)},
     {"closed", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_CREATE, NULL,
      "Create it closed: its data is all there will be.", set_flag, AT(closed)},
-    {"create", 0, "TYPE", true, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
+    {"create", 0, "TYPE", true, false, DS_GROUP_WRITING, PRODUCING, NULL,
      "Create the stream first, where it is not there, with this content type: without one, that of "
-     "--type, else application/octet-stream. One that is there has to be of the type that is "
-     "named.",
+     "--type, else application/octet-stream; for replay and copy, that of what is written. One "
+     "that is there has to be of the type that is named.",
      set_create, 0},
-    {"close", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
-     "Close the stream after the last byte, in the same request where that can be.", set_flag,
-     AT(close_after)},
-    {"print-offset", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
+    {"close", 0, NULL, false, false, DS_GROUP_WRITING, PRODUCING, NULL,
+     "Close the stream after the last byte, in the same request where that can be. For replay and "
+     "copy: where what is written was closed.",
+     set_flag, AT(close_after)},
+    {"print-offset", 0, NULL, false, false, DS_GROUP_WRITING, PRODUCING, NULL,
      "Print the offset behind what was written, on standard output.", set_flag, AT(print_offset)},
-    {"producer", 0, "ID", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, "producer",
+    {"producer", 0, "ID", false, false, DS_GROUP_WRITING, PRODUCING, "producer",
      "Write exactly once, as the producer of this name: a lost answer is asked for again, and "
      "never stores anything twice. Each writer of a stream needs an id of its own; one that "
      "starts under the id of another takes over from it.",
      set_text, AT(producer)},
-    {"epoch", 0, "N|claim", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
+    {"epoch", 0, "N|claim", false, false, DS_GROUP_WRITING, PRODUCING, NULL,
      "The producer's epoch: a number that no earlier run has used, or claim, one above that which "
      "the server has. Without it each run draws one from the clock, which is above all before.",
      set_epoch, 0},
-    {"linger", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, "linger",
+    {"linger", 0, "DURATION", false, false, DS_GROUP_WRITING, PRODUCING, "linger",
      "How long a message waits for others to share a request with it. The default is 5ms.",
      set_duration, AT(linger)},
-    {"batch-bytes", 0, "SIZE", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, "batch-bytes",
+    {"batch-bytes", 0, "SIZE", false, false, DS_GROUP_WRITING, PRODUCING, "batch-bytes",
      "The most that goes into one request. The default is 1MiB. With --producer no message may be "
      "larger; without it, one that is goes alone.",
      set_size, AT(batch_bytes)},
-    {"in-flight", 0, "N", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, "in-flight",
+    {"in-flight", 0, "N", false, false, DS_GROUP_WRITING, PRODUCING, "in-flight",
      "How many requests of a producer are under way at once, 64 at most. The default is 5.",
      set_in_flight, 0},
     {"split", 0, "HOW", false, false, DS_GROUP_WRITING, DS_CMD_WRITE, "split",
      "newline: on a stream that is not JSON, a line is a message, and no request ends inside of "
      "one. For --producer.",
      set_split, 0},
-    {"delivery-timeout", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_WRITE,
+    {"delivery-timeout", 0, "DURATION", false, false, DS_GROUP_WRITING, PRODUCING,
      "delivery-timeout", "After how long without progress a producer gives up. The default is 2m.",
      set_duration, AT(delivery_timeout)},
-    {"journal-max-age", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_WRITE,
-     "journal-max-age",
+    {"journal-max-age", 0, "DURATION", false, false, DS_GROUP_WRITING, PRODUCING, "journal-max-age",
      "How old may be what a journal holds without a fate: servers forget producers after a while, "
      "and then would store it once more. The default is 6d.",
      set_duration, AT(journal_max_age)},
-    {"force", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
+    {"force", 0, NULL, false, false, DS_GROUP_WRITING, PRODUCING, NULL,
      "Send what is older than that all the same.", set_flag, AT(force)},
     {"tee", 0, NULL, false, false, DS_GROUP_WRITING, DS_CMD_WRITE, NULL,
      "Print the messages on standard output as well, as they are taken in. For --producer.",
@@ -764,10 +795,12 @@ void ds_cli_options_free(struct ds_cli_options *o)
     for (size_t i = 0; i < o->nowned; i++)
         ds_free(o->owned[i]);
     ds_free(o->owned);
-    ds_free(o->headers);
+    ds_free(o->headers.at);
+    ds_free(o->to_headers.at);
     ds_free(o->resolve);
     o->owned = NULL;
-    o->headers = o->resolve = NULL;
+    o->resolve = NULL;
+    o->headers = o->to_headers = (struct ds_header_list){.n = 0};
     o->proxy = NULL;
-    o->nowned = o->nheaders = o->nresolve = 0;
+    o->nowned = o->nresolve = 0;
 }

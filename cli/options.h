@@ -26,11 +26,17 @@ enum ds_command {
     DS_CMD_HELP = 1 << 11,
     DS_CMD_RECORD = 1 << 12,
     DS_CMD_REPLAY = 1 << 13,
+    DS_CMD_COPY = 1 << 14,
     DS_CMD_EXPORTS = DS_CMD_EXPORT | DS_CMD_RECORD /* into a file with a checkpoint */
 };
-#define DS_COMMANDS 14 /* how many there are */
+#define DS_COMMANDS 15 /* how many there are */
 
 enum ds_format_kind { DS_FORMAT_AUTO, DS_FORMAT_RAW, DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE };
+
+struct ds_header_list {
+    const char **at;
+    size_t n;
+};
 
 /* Values as parsed. Strings are lent from argv, the environment or `owned`. */
 struct ds_cli_options {
@@ -65,8 +71,8 @@ struct ds_cli_options {
     uint64_t sync_bytes; /* --sync SIZE; 0: not by size */
     bool sync_batch, strict_verify;
     /* network */
-    const char **headers; /* -H, and STREAM_AUTH */
-    size_t nheaders;
+    struct ds_header_list headers;    /* -H, and STREAM_AUTH */
+    struct ds_header_list to_headers; /* for the stream that is copied or replayed to */
     bool secret_in_argv; /* a header or a proxy with a secret was given on the command line */
     const char *cacert, *cert, *key;
     bool insecure, netrc, http1;

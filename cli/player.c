@@ -169,13 +169,35 @@ static bool find_entry(struct ds_player *p, struct dstream_error *err)
     return false;
 }
 
+/* Leaves out what an earlier run has played. True where nothing else is in the entry. */
+static bool pass_over(struct ds_player *p)
+{
+    bool json = p->span.json;
+    uint64_t n = p->span.take - p->span.first;
+    if (p->passed >= n) {
+        p->passed -= n;
+        ds_player_taken(p);
+        return true;
+    }
+    struct ds_left part = {
+        .has_count = json, .has_bytes = !json, .count = p->passed, .bytes = p->passed};
+    p->span = ds_span_of(&p->batch, &part);
+    (void)ds_span_spend(&p->span, &p->left);
+    p->from.left += p->passed;
+    p->passed = 0;
+    make_batch(p);
+    return false;
+}
+
 static enum dstream_code begin_entry(struct ds_player *p, int64_t now, struct dstream_error *err)
 {
     if (p->left.has_count && !p->in.about.json)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "--count counts messages, which only JSON streams have: use --bytes");
-    p->due = ds_pace_due(&p->pace, p->in.entry.time, now);
     make_batch(p);
+    if (p->passed > 0 && pass_over(p))
+        return DSTREAM_OK;
+    p->due = ds_pace_due(&p->pace, p->in.entry.time, now);
     p->begun = true;
     return DSTREAM_OK;
 }
@@ -183,7 +205,12 @@ static enum dstream_code begin_entry(struct ds_player *p, int64_t now, struct ds
 static enum ds_player_step end(struct ds_player *p, struct dstream_error *err)
 {
     enum dstream_code rc = DSTREAM_OK;
-    if (p->ended && !is_over(p)) {
+    if (p->passed > 0)
+        rc = ds_error_set(err, DSTREAM_ERR_STATE_MISMATCH,
+                          "%.300s: it is shorter than what an earlier run has played of it: name "
+                          "another --state file for another recording, or another part",
+                          p->c.path);
+    if (rc == DSTREAM_OK && p->ended && !is_over(p)) {
         rc = check_mark(p, "--from", &p->from, err);
         if (rc == DSTREAM_OK)
             rc = check_mark(p, "--until", &p->until, err);
@@ -193,7 +220,7 @@ static enum ds_player_step end(struct ds_player *p, struct dstream_error *err)
 
 enum ds_player_step ds_player_step(struct ds_player *p, int64_t now, struct dstream_error *err)
 {
-    if (!p->begun) {
+    while (!p->begun) {
         bool found = !is_over(p) && find_entry(p, err);
         if (err->code != DSTREAM_OK)
             return DS_PLAYER_FAIL;

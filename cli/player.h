@@ -45,10 +45,12 @@ struct ds_player {
     struct ds_recording in;
     struct ds_pace pace;
     struct ds_player_mark from, until;
-    bool has_entry; /* in.entry was not taken yet, */
-    bool begun;     /* and a batch was made of it */
-    bool ended;     /* the file has */
-    bool stop;      /* no more is wanted */
+    uint64_t passed; /* units from the start on that an earlier run has played: may be set before
+                        the first step, and they are passed over */
+    bool has_entry;  /* in.entry was not taken yet, */
+    bool begun;      /* and a batch was made of it */
+    bool ended;      /* the file has */
+    bool stop;       /* no more is wanted */
     int64_t due;
     dstream_batch batch;
     struct ds_span span;
@@ -61,8 +63,9 @@ struct ds_player {
 enum dstream_code ds_player_open(struct ds_player *p, const struct ds_player_config *c,
                                  struct dstream_error *err);
 void ds_player_close(struct ds_player *p);
-/* FAIL: ERR_INPUT, ERR_IO, ERR_NOMEM; ERR_ARGUMENT where `from` or `until` is no position of the
- * recording, or messages are counted that it does not have. */
+/* FAIL: ERR_INPUT, ERR_IO, ERR_NOMEM; ERR_STATE_MISMATCH where there is less than was passed over;
+ * ERR_ARGUMENT where `from` or `until` is no position of the recording, or messages are counted
+ * that it does not have. */
 enum ds_player_step ds_player_step(struct ds_player *p, int64_t now, struct dstream_error *err);
 /* The batch was taken as far as the span said. */
 void ds_player_taken(struct ds_player *p);

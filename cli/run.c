@@ -21,12 +21,17 @@ static void on_limit(void *ctx)
     r->stop = true;
 }
 
-enum dstream_code ds_run_begin(struct ds_run *r, struct ds_cli *c, struct dstream_error *err)
+void ds_run_begin_on(struct ds_run *r, struct ds_cli *c, dstream_loop *loop)
 {
-    *r = (struct ds_run){.cli = c};
+    *r = (struct ds_run){.cli = c, .loop = loop, .borrowed = true};
     r->max_time.fire = r->idle.fire = on_limit;
     r->max_time.ctx = r->idle.ctx = r;
-    r->loop = dstream_loop_new();
+}
+
+enum dstream_code ds_run_begin(struct ds_run *r, struct ds_cli *c, struct dstream_error *err)
+{
+    ds_run_begin_on(r, c, dstream_loop_new());
+    r->borrowed = false;
     if (!r->loop)
         return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a loop");
     ds_signals_catch(r->loop);
@@ -39,7 +44,8 @@ void ds_run_arm(struct ds_run *r, ds_status_ask tell, void *ctx)
     if (r->cli->opt.max_time >= 0)
         (void)ds_timer_set(r->loop, &r->max_time, now + r->cli->opt.max_time);
     ds_run_took_data(r);
-    ds_status_start(&r->status, r->cli, r->loop, tell, ctx);
+    if (tell)
+        ds_status_start(&r->status, r->cli, r->loop, tell, ctx);
 }
 
 void ds_run_took_data(struct ds_run *r)
@@ -64,12 +70,14 @@ enum dstream_code ds_run_turn(struct ds_run *r, bool *hup, struct dstream_error 
 void ds_run_end(struct ds_run *r)
 {
     ds_status_end(&r->status);
-    ds_signals_release();
     if (r->loop) {
         ds_timer_stop(r->loop, &r->max_time);
         ds_timer_stop(r->loop, &r->idle);
     }
-    dstream_loop_free(r->loop);
+    if (!r->borrowed) {
+        ds_signals_release();
+        dstream_loop_free(r->loop);
+    }
     r->loop = NULL;
 }
 

@@ -20,14 +20,17 @@
 struct ds_run {
     struct ds_cli *cli;
     dstream_loop *loop;
-    bool stop; /* nothing more is wanted of any stream */
+    bool borrowed; /* the loop and the signals are somebody else's */
+    bool stop;     /* nothing more is wanted of any stream */
     struct ds_timer max_time, idle;
     struct ds_status status;
 };
 
 /* ERR_NOMEM. It must stay where it is. */
 enum dstream_code ds_run_begin(struct ds_run *r, struct ds_cli *c, struct dstream_error *err);
-/* `tell` says what the status line shows. */
+/* The same on a loop that is there, of who catches signals. It can be moved until it is armed. */
+void ds_run_begin_on(struct ds_run *r, struct ds_cli *c, dstream_loop *loop);
+/* `tell` says what the status line shows; NULL: there is none. */
 void ds_run_arm(struct ds_run *r, ds_status_ask tell, void *ctx);
 /* Data came: --idle counts anew. */
 void ds_run_took_data(struct ds_run *r);

@@ -23,14 +23,15 @@ static void on_retry(void *ctx, const struct dstream_error *why, int64_t delay)
         ds_cli_say(u->cli, "%s: %s: retry in %lld ms", u->name, why->message, (long long)delay);
 }
 
-static enum dstream_code open_session(struct ds_unary *u)
+static enum dstream_code open_session(struct ds_unary *u, bool to)
 {
     u->loop = dstream_loop_new();
     u->options = dstream_options_new();
     if (!u->loop || !u->options)
         return ds_error_set(&u->error, DSTREAM_ERR_NOMEM, "no memory for a loop");
     ds_signals_catch(u->loop);
-    enum dstream_code rc = ds_cli_network(u->cli, u->options, u->url.data, &u->error);
+    enum dstream_code rc = to ? ds_cli_network_to(u->cli, u->options, &u->error)
+                              : ds_cli_network(u->cli, u->options, u->url.data, &u->error);
     if (rc == DSTREAM_OK)
         rc = ds_options_session(&u->session, u->loop, u->options, &u->error);
     u->caller = (struct ds_caller){.loop = u->loop,
@@ -41,16 +42,26 @@ static enum dstream_code open_session(struct ds_unary *u)
     return rc;
 }
 
-enum dstream_code ds_unary_begin(struct ds_unary *u, struct ds_cli *c)
+static enum dstream_code begin(struct ds_unary *u, struct ds_cli *c, const char *operand, bool to)
 {
     memset(u, 0, sizeof *u);
     u->cli = c;
     ds_buf_init(&u->url, URL_MAX);
-    enum dstream_code rc = ds_cli_url(c, c->args[0], &u->url, &u->error);
+    enum dstream_code rc = ds_cli_url(c, operand, &u->url, &u->error);
     if (rc != DSTREAM_OK)
         return rc;
     ds_url_redact(u->url.data, u->name, sizeof u->name);
-    return open_session(u);
+    return open_session(u, to);
+}
+
+enum dstream_code ds_unary_begin(struct ds_unary *u, struct ds_cli *c)
+{
+    return begin(u, c, c->args[0], false);
+}
+
+enum dstream_code ds_unary_begin_to(struct ds_unary *u, struct ds_cli *c, const char *operand)
+{
+    return begin(u, c, operand, true);
 }
 
 static bool is_ending(void *ctx)

@@ -21,6 +21,8 @@ struct ds_unary {
 /* Makes ready for calls on the stream that the first operand names. INT and TERM are flags from now
  * on. On failure u->error says why; ds_unary_end() is due all the same. */
 enum dstream_code ds_unary_begin(struct ds_unary *u, struct ds_cli *c);
+/* The same for the stream that is copied or replayed to. */
+enum dstream_code ds_unary_begin_to(struct ds_unary *u, struct ds_cli *c, const char *operand);
 /* One call, waited for; the configuration's URL is filled in. INT and TERM end it. Its result and
  * error are in `u`. */
 enum dstream_code ds_unary_call(struct ds_unary *u, struct ds_call_config c);

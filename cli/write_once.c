@@ -210,9 +210,36 @@ static enum dstream_code check_age(const struct ds_write *c)
                         o->state, (unsigned long long)((now - oldest) / 3600000));
 }
 
+enum dstream_code ds_write_name_producer(struct ds_write *w, char id[DS_ID_MAX + 1])
+{
+    const struct ds_cli *c = w->u->cli;
+    bool missing = true;
+    w->producer = c->opt.producer;
+    if (w->producer)
+        return DSTREAM_OK;
+    struct ds_journal_summary *had = ds_calloc(1, sizeof *had);
+    enum dstream_code rc = DSTREAM_OK;
+    if (!had)
+        return ds_error_set(&w->u->error, DSTREAM_ERR_NOMEM, "no memory for a journal");
+    if (c->opt.state)
+        rc = ds_journal_show(c->fileops, c->opt.state, had, &missing, &w->u->error);
+    if (missing) {
+        ds_error_clear(&w->u->error);
+        ds_loop_random_id(w->u->loop, id);
+        rc = DSTREAM_OK;
+    } else if (rc == DSTREAM_OK) {
+        strcpy(id, had->id);
+    }
+    ds_free(had);
+    w->producer = id;
+    return rc;
+}
+
 enum dstream_code ds_write_open_journal(struct ds_write *c)
 {
     struct ds_unary *u = c->u;
+    if (c->journal || !u->cli->opt.state)
+        return DSTREAM_OK;
     struct ds_checkpoint *url = ds_calloc(1, sizeof *url); /* knows how a URL is stored */
     if (!url)
         return ds_error_set(&u->error, DSTREAM_ERR_NOMEM, "no memory for a journal");

@@ -303,6 +303,8 @@ enum dstream_code ds_checkpoint_write(struct ds_buf *out, const struct ds_checkp
         hash(&w, ",\"hash\":", c->witness.hash);
         raw(&w, "}");
     }
+    if (c->has_mark)
+        number(&w, ",\"mark\":", c->mark);
     text(&w, ",\"time\":", c->time);
     return end_line(&w, begin);
 }
@@ -425,6 +427,12 @@ static bool get_closed(const cJSON *o, bool *out)
     return cJSON_IsBool(v);
 }
 
+static bool get_mark(const cJSON *o, struct ds_checkpoint *c)
+{
+    c->has_mark = cJSON_HasObjectItem(o, "mark");
+    return !c->has_mark || get_number(o, "mark", &c->mark);
+}
+
 #define TEXT(o, c, name) get_text(o, #name, (c)->name, sizeof(c)->name)
 
 static bool get_all(const cJSON *o, struct ds_checkpoint *c)
@@ -434,7 +442,7 @@ static bool get_all(const cJSON *o, struct ds_checkpoint *c)
            get_number(o, "from_skip", &c->from_skip) && TEXT(o, c, from_offset) &&
            TEXT(o, c, first) && TEXT(o, c, offset) && c->offset[0] &&
            get_number(o, "skip", &c->skip) && get_closed(o, &c->closed) && get_output(o, c) &&
-           get_witness(o, &c->witness) && get_optional(o, c) && TEXT(o, c, time);
+           get_witness(o, &c->witness) && get_optional(o, c) && get_mark(o, c) && TEXT(o, c, time);
 }
 
 enum dstream_code ds_checkpoint_corrupt(struct dstream_error *err, const char *path,

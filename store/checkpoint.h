@@ -58,6 +58,8 @@ struct ds_checkpoint {
     struct ds_checkpoint_segment segment;
     uint64_t manifest; /* length of the manifest of an output that is rotated by itself */
     struct ds_checkpoint_witness witness;
+    bool has_mark; /* it is of a source that is written elsewhere: */
+    uint64_t mark; /* what the journal of that says of this position */
     char time[32]; /* when it was made: RFC 3339, UTC */
 };
 

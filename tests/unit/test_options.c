@@ -140,7 +140,7 @@ Test(options, wrong_ones_are_refused_with_what_is_wrong)
         {"read u --fro now", "no option --fro"},
         {"nope u", "no command nope"},
         {"read u --page-size 5", "--page-size is an option of serve"},
-        {"serve --from now", "--from is an option of read, tail, export, record and replay"},
+        {"serve --from now", "--from is an option of read, tail, export, record, replay and copy"},
         {"tail u -o x", "--output is an option of read, export and record"},
         {"read u --from", "--from needs an argument, POSITION"},
         {"read u -n", "--count needs an argument, N"},
@@ -234,10 +234,10 @@ Test(options, a_secret_header_is_kept_but_blanked_on_the_command_line)
     struct parse p;
     cr_assert_eq(parse(&p, "read u -HAuthorization:_Bearer_abc --header=cookie:x -H X-Name:_y"),
                  DSTREAM_OK, "%s", ds_buf_str(&p.why));
-    cr_assert_eq(p.o.nheaders, 3);
-    cr_expect_str_eq(p.o.headers[0], "Authorization: Bearer abc");
-    cr_expect_str_eq(p.o.headers[1], "cookie:x");
-    cr_expect_str_eq(p.o.headers[2], "X-Name: y");
+    cr_assert_eq(p.o.headers.n, 3);
+    cr_expect_str_eq(p.o.headers.at[0], "Authorization: Bearer abc");
+    cr_expect_str_eq(p.o.headers.at[1], "cookie:x");
+    cr_expect_str_eq(p.o.headers.at[2], "X-Name: y");
     cr_expect(p.o.secret_in_argv);
     cr_expect_str_eq(p.argv[3], "-HAuthorization:***********");
     cr_expect_str_eq(p.argv[4], "--header=cookie:*");
@@ -285,7 +285,7 @@ Test(options, a_file_of_headers_holds_one_a_line)
         enum dstream_code rc = parse(&p, line);
         unlink(path);
         cr_expect_eq(rc == DSTREAM_OK, files[i].headers > 0, "%zu", i);
-        cr_expect(rc != DSTREAM_OK || p.o.nheaders == files[i].headers, "%zu", i);
+        cr_expect(rc != DSTREAM_OK || p.o.headers.n == files[i].headers, "%zu", i);
         cr_expect_not(p.o.secret_in_argv, "it is in a file");
         done(&p);
     }

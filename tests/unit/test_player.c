@@ -193,13 +193,15 @@ static void write_recording(bool json)
 
 /* What is played, without quotes; "!" and the reason where it fails. The position that it came to
  * is in *at. */
-static void played(const struct ds_player_config *c, char *out, size_t size, char *at)
+static void played_behind(uint64_t passed, const struct ds_player_config *c, char *out, size_t size,
+                          char *at)
 {
     struct ds_player p;
     struct dstream_error err = {0};
     size_t n = 0;
     enum ds_player_step step = DS_PLAYER_FAIL;
     if (ds_player_open(&p, c, &err) == DSTREAM_OK) {
+        p.passed = passed;
         while ((step = ds_player_step(&p, 0, &err)) == DS_PLAYER_BATCH) {
             const struct ds_items *it = &p.in.entry.items;
             bool json = p.in.about.json;
@@ -216,6 +218,11 @@ static void played(const struct ds_player_config *c, char *out, size_t size, cha
     if (at && p.at.offset[0])
         sprintf(at, "%s,%llu", p.at.offset, (unsigned long long)p.at.skip);
     ds_player_close(&p);
+}
+
+static void played(const struct ds_player_config *c, char *out, size_t size, char *at)
+{
+    played_behind(0, c, out, size, at);
 }
 
 /* Every way to write the position before unit `at`: behind each answer that began at or before it.
@@ -288,6 +295,32 @@ Test(player, stops_and_goes_on_anywhere)
             played(&then, rest, sizeof rest, NULL);
             cr_expect_str_eq(rest, ALL + n, "%zu: at %s,%s: %s", n, at, comma + 1, rest);
         }
+    }
+}
+
+/* What an earlier run has played is left out of each part, and counts. */
+Test(player, passes_over_what_was_played)
+{
+    for (int json = 0; json < 2; json++) {
+        write_recording(json);
+        for (size_t from = 0; from <= strlen(ALL); from++) {
+            for (size_t passed = 0; from + passed <= strlen(ALL); passed++) {
+                char got[600], want[32];
+                struct ds_player_config c = {
+                    .path = "r", .from = "-1", .from_skip = from, .json_depth = 9};
+                played_behind(passed, &c, got, sizeof got, NULL);
+                cr_expect_str_eq(got, ALL + from + passed, "%zu+%zu: %s", from, passed, got);
+                c.left = json ? (struct ds_left){.has_count = true, .count = passed + 2}
+                              : (struct ds_left){.has_bytes = true, .bytes = passed + 2};
+                played_behind(passed, &c, got, sizeof got, NULL);
+                snprintf(want, sizeof want, "%.2s", ALL + from + passed);
+                cr_expect_str_eq(got, want, "%zu+%zu and 2: %s", from, passed, got);
+            }
+        }
+        char got[600];
+        struct ds_player_config c = {.path = "r", .json_depth = 9};
+        played_behind(strlen(ALL) + 1, &c, got, sizeof got, NULL);
+        cr_expect(strstr(got, "!r: it is shorter than what an earlier run"), "%s", got);
     }
 }
 
