@@ -8,7 +8,10 @@
 #include "tests/e2e/scripted.h"
 #include "tests/e2e/tunnel.h"
 
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define SECRET "hunter2"
 #define ANSWER                                                                                     \
@@ -54,6 +57,36 @@ E2E(net, a_name_is_resolved_as_it_is_told)
         dstream_run("read", "--resolve", e2e_printf("stream.test:%s:[::1],127.0.0.1", port), url));
     cr_assert(strstr(scripted_log(s), "Host: stream.test:"));
     e2e_status(dstream_run("read", "--resolve", "stream.test:127.0.0.1", url), 2);
+    scripted_stop(s);
+}
+
+static bool has_ipv6(void)
+{
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool yes = fd >= 0 && bind(fd, (struct sockaddr *)(void *)&a, sizeof a) == 0;
+    if (fd >= 0)
+        close(fd);
+    return yes;
+}
+
+/* By address and by name; also a redirect to it from an address of the other kind. */
+E2E(net, ipv6)
+{
+    if (!has_ipv6())
+        cr_skip("this machine has no IPv6");
+    const char *base = e2e_serve(NULL, (const char *const[]){"--listen", "[::1]:0", NULL});
+    cr_assert_eq(strncmp(base, "http://[::1]:", 13), 0, "%s", base);
+    const char *url = e2e_printf("%s/s", base), *port = strrchr(base, ':') + 1;
+    struct scripted *s = scripted_start(play_redirect, (void *)(uintptr_t)base);
+    e2e_create(url, TYPE_JSON);
+    e2e_append(url, TYPE_JSON, e2e_text("1"));
+    e2e_close(url);
+    reads(dstream_run("read", url));
+    reads(dstream_run("read", "--until", "closed", "--live", "sse", url));
+    reads(dstream_run("read", "--resolve", e2e_printf("stream.test:%s:[::1]", port),
+                      e2e_printf("http://stream.test:%s/s", port)));
+    reads(dstream_run("read", e2e_printf("%s/s", scripted_url(s))));
     scripted_stop(s);
 }
 
