@@ -134,21 +134,20 @@ static dstream_reader *open_reader(struct bench *b, dstream_options *o, const ch
 /* Each message is parsed, as one does who wants what is in it. */
 static bool parse_messages(struct bench *b, const dstream_batch *batch, struct text *compact)
 {
-    for (size_t i = 0; i < dstream_batch_count(batch); i++) {
-        struct pool pool = {NULL};
+    struct pool pool = {NULL};
+    bool good = true;
+    for (size_t i = 0; good && i < dstream_batch_count(batch); i++) {
         size_t n;
         const char *why, *p = dstream_batch_message(batch, i, &n);
-        bool good = json_parse(&pool, p, n, &why);
-        pool_free(&pool);
-        if (!good) {
+        good = json_parse(&pool, p, n, &why);
+        if (!good)
             fail(&b->op, "PARSE_ERROR", 0, "message %zu: %s", i, why);
-            return false;
-        }
         compact->n = 0;
         json_add_compact(compact, p, n);
         b->bytes += (int64_t)compact->n;
     }
-    return true;
+    pool_free(&pool);
+    return good;
 }
 
 /* Behind the messages of an answer were commas and brackets where now are line ends. */
@@ -156,7 +155,8 @@ static int64_t body_size(const dstream_batch *batch)
 {
     size_t n;
     (void)dstream_batch_data(batch, &n);
-    return (int64_t)n + (dstream_batch_count(batch) > 0 ? 1 : 0);
+    bool array = dstream_batch_flags(batch) & DSTREAM_BATCH_JSON;
+    return (int64_t)n + (array && !(dstream_batch_flags(batch) & DSTREAM_BATCH_PARTIAL));
 }
 
 static void read_all(struct bench *b, dstream_reader *r, bool parse)
@@ -183,9 +183,17 @@ static void read_all(struct bench *b, dstream_reader *r, bool parse)
     text_free(&compact);
 }
 
+/* Answers of any size. */
+static dstream_options *whole_stream(struct bench *b)
+{
+    dstream_options *o = new_options(b->op.a);
+    dstream_options_set_parts(o, true);
+    return o;
+}
+
 static void bench_read(struct bench *b)
 {
-    dstream_reader *r = open_reader(b, new_options(b->op.a), get_text(&b->op, "offset", "-1"));
+    dstream_reader *r = open_reader(b, whole_stream(b), get_text(&b->op, "offset", "-1"));
     if (r)
         read_all(b, r, false);
     dstream_reader_free(r);
@@ -193,7 +201,7 @@ static void bench_read(struct bench *b)
 
 static void bench_throughput_read(struct bench *b)
 {
-    dstream_reader *r = open_reader(b, new_options(b->op.a), "-1");
+    dstream_reader *r = open_reader(b, whole_stream(b), "-1");
     b->messages = 0;
     if (r)
         read_all(b, r, true);
@@ -246,9 +254,9 @@ static void on_appended(void *ctx, dstream_call *call)
 static dstream_reader *open_live(struct trip *t, const char *type, const char *offset)
 {
     struct command *op = &t->b->op;
-    dstream_options *o = dstream_options_new();
+    dstream_options *o = new_options(op->a);
     bool sse = strcmp(get_text(op, "live", "long-poll"), "sse") == 0;
-    if (!o || dstream_options_set_type(o, type) != DSTREAM_OK)
+    if (dstream_options_set_type(o, type) != DSTREAM_OK)
         abort();
     dstream_options_set_live(o, sse ? DSTREAM_LIVE_SSE : DSTREAM_LIVE_LONG_POLL);
     dstream_options_set_live_at_once(o, true);

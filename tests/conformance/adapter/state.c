@@ -254,6 +254,7 @@ dstream_options *new_options(struct adapter *a)
     if (!o)
         abort();
     dstream_options_set_on_request(o, on_request, a);
+    dstream_options_set_proxy(o, ""); /* the server is on this machine */
     return o;
 }
 
