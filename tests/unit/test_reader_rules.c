@@ -687,6 +687,35 @@ SCENARIO(reader_witness, is_still_missing_after_a_pause, once)
     got(p, "");
 }
 
+static void once_with_skip(struct ds_reader_config *c)
+{
+    once(c);
+    c->skip = 1;
+}
+
+/* What is left out of the answer is not compared: it has to be the same stream as a moment ago. */
+SCENARIO(reader_witness, is_looked_for_again_until_what_is_left_out_has_come, once_with_skip)
+{
+    looks_for_witness(p);
+    asks(p, "offset=a");
+    answers(p, 503, "", "");
+    waits(p, 50, 100);
+    looks_for_witness(p);
+    asks(p, "offset=a");
+    ds_reader_pause(p->r);
+    p->in_flight = false;
+    settle(p);
+    ds_reader_resume(p->r, p->now);
+    looks_for_witness(p);
+    asks(p, "offset=a");
+    answers(p, 200, JSON NEXT("b") UTD, "[1,2]");
+    asks(p, "live=sse&offset=b");
+    got(p, "2\n");
+    fails(p, DS_END_CUT);
+    waits(p, 50, 100);
+    asks(p, "offset=b");
+}
+
 SCENARIO(reader_witness, is_looked_for_after_an_event_stream_that_we_end, recheck)
 {
     to_sse_with_witness(p);
