@@ -173,7 +173,9 @@ struct ds_producer {
 
     /* the end */
     bool finished;
-    bool closed; /* the stream is, by us */
+    bool doubtful;    /* some fate is unknown, */
+    uint64_t unknown; /* of so many messages */
+    bool closed;      /* the stream is, by us */
     enum ds_producer_phase phase;
     struct dstream_error error, cause, first_error;
     char *final_offset;

@@ -67,6 +67,10 @@ static void settle(struct ds_producer *p, enum ds_fate fate)
     p->counts.buffered -= b->cost;
     p->pressed = false;
     b->fate = fate;
+    if (fate == DS_FATE_UNKNOWN) {
+        p->doubtful = true;
+        p->unknown += b->count;
+    }
     b->next = NULL;
     if (fate != DS_FATE_ACKED)
         ds_buf_free(&b->body);
@@ -77,13 +81,25 @@ static void settle(struct ds_producer *p, enum ds_fate fate)
     p->settled_last = b;
 }
 
+/* Of the cause, and of what it leaves in doubt. */
+static void set_error(struct ds_producer *p)
+{
+    p->error = p->cause;
+    if (p->doubtful)
+        ds_error_set(&p->error, DSTREAM_ERR_OUTCOME_UNKNOWN,
+                     "%llu messages may be stored or not: %.400s", (unsigned long long)p->unknown,
+                     p->cause.message);
+}
+
 /* A success only where everything was written. */
 static void finish(struct ds_producer *p, enum ds_producer_phase phase)
 {
     p->finished = true;
     p->phase = phase;
-    if (p->error.code == DSTREAM_OK)
-        p->error = p->cause = p->first_error;
+    if (p->error.code != DSTREAM_OK)
+        return;
+    p->cause = p->first_error;
+    set_error(p);
 }
 
 static void note_progress(struct ds_producer *p, int64_t now)
@@ -280,8 +296,7 @@ static bool is_moot(const struct ds_producer *p)
 
 static void conclude(struct ds_producer *p)
 {
-    uint64_t unknown = 0;
-    bool doubt = false, kept = false;
+    bool kept = false;
     p->plan = DS_PLAN_NONE;
     if (is_moot(p)) {
         p->keeps = p->cancel_all = false;
@@ -293,18 +308,12 @@ static void conclude(struct ds_producer *p)
     while (p->queue) {
         enum ds_fate fate = fate_of(p, p->queue, kept);
         kept |= fate == DS_FATE_KEPT;
-        doubt |= fate == DS_FATE_UNKNOWN;
-        unknown += fate == DS_FATE_UNKNOWN ? p->queue->count : 0;
         if (fate == DS_FATE_ACKED)
             settle_acked(p);
         else
             settle(p, fate);
     }
-    p->error = p->cause;
-    if (doubt)
-        ds_error_set(&p->error, DSTREAM_ERR_OUTCOME_UNKNOWN,
-                     "%llu messages may be stored or not: %.400s", (unsigned long long)unknown,
-                     p->cause.message);
+    set_error(p);
     if (p->first_error.code == DSTREAM_OK)
         p->first_error = p->error;
     finish(p, p->stop_phase);
@@ -441,6 +450,10 @@ bool ds_producer_follow_up(struct ds_producer *p, uint64_t random)
         return false;
     if (restart(p, random))
         return true;
+    if (p->queue && p->queue->state == DS_BATCH_ACKED) {
+        settle_acked(p); /* it was stored before the one that was skipped */
+        return true;
+    }
     if (p->queue && p->queue->state == DS_BATCH_QUEUED && p->queue->fate != DS_FATE_NONE) {
         settle(p, p->queue->fate); /* a close that was dropped */
         return true;
