@@ -222,7 +222,8 @@ enum ds_append ds_producer_append(struct ds_producer *p, const void *message, si
 {
     if (not_now(p, err) != DSTREAM_OK)
         return DS_APPEND_REFUSED;
-    size_t cost = n + MESSAGE_COST + (ds_batch_is_open(p) ? 0 : sizeof(struct ds_batch));
+    bool joins = ds_batch_is_open(p) && has_room(p, p->last, n);
+    size_t cost = n + MESSAGE_COST + (joins ? 0 : sizeof(struct ds_batch));
     /* What is over the limit all by itself is taken when there is nothing else. */
     if (p->queue &&
         (p->counts.buffered > p->c.max_buffered || cost > p->c.max_buffered - p->counts.buffered)) {
