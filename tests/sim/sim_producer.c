@@ -266,8 +266,11 @@ static void draw_epochs(struct life *l)
             l->s.epoch--;
         if (one_in(g, 4))
             l->s.epoch = ((uint64_t)l->clock << 10) + 5000;
-        if (one_in(g, 40))
+        if (one_in(g, 40)) {
+            /* So few are left that who forgets them meets itself. */
             l->s.epoch = DS_EPOCH_MAX - (uint64_t)between(g, 0, 3);
+            l->persists = true;
+        }
         if (c->fixed && c->fresh && l->s.epoch == c->epoch)
             l->s.has = false;
     }
@@ -1295,6 +1298,9 @@ static void check_end(struct life *l, const struct dstream_error *e)
         wrong("gives up without asking for credentials");
     if (e->code == DSTREAM_OK && l->closing && !l->close_told)
         wrong("the close was forgotten");
+    if (e->code != DSTREAM_ERR_OUTCOME_UNKNOWN && st.unknown > 0)
+        wrong("%llu messages are unknown, and it ends with %s", (unsigned long long)st.unknown,
+              dstream_code_name(e->code));
     if ((e->code == DSTREAM_ERR_OUTCOME_UNKNOWN) && st.unknown == 0 && !l->closing)
         wrong("nothing is unknown");
 }

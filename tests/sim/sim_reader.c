@@ -811,8 +811,7 @@ static void start_reader(struct life *l)
     l->rechecking = l->has_witness = w.units > 0;
     l->fresh = true;
     l->must_notice = l->is_final = l->asked = l->was_410 = l->fallen_back = false;
-    l->may_slip = strcmp(l->at.offset, "-1") == 0 && l->at.skip > 0 && w.units == 0 &&
-                  l->w.streams[0].ndrops > 0;
+    l->may_slip = strcmp(l->at.offset, "-1") == 0 && l->at.skip > 0 && l->w.streams[0].ndrops > 0;
     l->backoff_until = 0;
     l->leads_to[0] = '\0';
     l->gap = 0;
@@ -968,7 +967,7 @@ static void abort_request(struct life *l, bool silent)
         met[silent ? SSE_SILENT : SSE_TOO_LARGE] += silent ? l->fed == 0 : l->small_events;
     l->in_flight = false;
     l->was_410 = l->headed && l->a.head.status == 410;
-    l->recheck_due |= l->kind == SSE;
+    l->recheck_due |= l->kind == SSE && !l->was_410;
     brought_something(l);
 }
 
