@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/alloc.h"
 #include "cli/exporting.h"
@@ -248,30 +247,11 @@ static enum dstream_code check_files(struct exporting *e, struct dstream_error *
     return rc;
 }
 
-/* A connection and a file for each stream. */
-static enum dstream_code raise_limit(size_t n, struct dstream_error *err)
-{
-    struct rlimit l;
-    rlim_t want = 2 * (rlim_t)n + 64;
-    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur >= want)
-        return DSTREAM_OK;
-    if (l.rlim_max < want)
-        return ds_error_set(err, DSTREAM_ERR_IO,
-                            "%zu streams take about %llu open files, and the limit is %llu: raise "
-                            "it (ulimit -n), or export fewer at once",
-                            n, (unsigned long long)want, (unsigned long long)l.rlim_max);
-    l.rlim_cur = want;
-    return setrlimit(RLIMIT_NOFILE, &l) == 0
-               ? DSTREAM_OK
-               : ds_error_set(err, DSTREAM_ERR_IO, "the limit of open files cannot be raised: %s",
-                              strerror(errno));
-}
-
 static enum dstream_code open_all(struct exporting *e, struct dstream_error *err)
 {
     enum dstream_code rc = check_files(e, err);
     if (rc == DSTREAM_OK)
-        rc = raise_limit(e->n, err);
+        rc = ds_run_files(e->n, 2, err); /* a connection and a file */
     struct ds_exporter_config c = config_of(e, &e->streams[0]);
     if (rc == DSTREAM_OK)
         rc = ds_exports_open(&e->directory, &c.file, err);

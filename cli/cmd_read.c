@@ -435,6 +435,8 @@ static enum dstream_code set_up(struct reading *a)
         .has_count = o->has_count, .has_bytes = o->has_bytes, .count = o->count, .bytes = o->bytes};
     a->together = a->n > 1 && ds_cli_follows(o);
     enum dstream_code rc = ds_run_begin(&a->run, a->cli, &a->error);
+    if (rc == DSTREAM_OK && a->together)
+        rc = ds_run_files(a->n, 1, &a->error);
     if (rc == DSTREAM_OK)
         rc = name_sources(a);
     if (rc == DSTREAM_OK)

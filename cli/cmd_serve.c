@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "cli/signals.h"
 #include "devserver/server.h"
@@ -37,6 +38,16 @@ static int serve(struct ds_cli *c, struct ds_server *s)
     return rc;
 }
 
+/* Each client takes a descriptor. */
+static void raise_limit(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+        l.rlim_cur = l.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &l);
+    }
+}
+
 int ds_cmd_serve(struct ds_cli *c)
 {
     const struct ds_cli_options *o = &c->opt;
@@ -46,6 +57,7 @@ int ds_cmd_serve(struct ds_cli *c)
                                    .poll_time = o->poll_time};
     struct dstream_error err = {0};
     struct ds_server *s;
+    raise_limit();
     if (c->nargs > 0)
         return ds_cli_usage(c, "serve takes no arguments");
     enum dstream_code rc = ds_server_new(&s, &so, &err);

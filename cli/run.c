@@ -3,8 +3,10 @@
 
 #include "cli/run.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/url.h"
@@ -36,6 +38,24 @@ enum dstream_code ds_run_begin(struct ds_run *r, struct ds_cli *c, struct dstrea
         return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a loop");
     ds_signals_catch(r->loop);
     return DSTREAM_OK;
+}
+
+enum dstream_code ds_run_files(size_t streams, unsigned each, struct dstream_error *err)
+{
+    struct rlimit l;
+    rlim_t want = each * (rlim_t)streams + 64;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur >= want)
+        return DSTREAM_OK;
+    if (l.rlim_max < want)
+        return ds_error_set(err, DSTREAM_ERR_IO,
+                            "%zu streams take about %llu open files, and the limit is %llu: raise "
+                            "it (ulimit -n), or name fewer at once",
+                            streams, (unsigned long long)want, (unsigned long long)l.rlim_max);
+    l.rlim_cur = want;
+    return setrlimit(RLIMIT_NOFILE, &l) == 0
+               ? DSTREAM_OK
+               : ds_error_set(err, DSTREAM_ERR_IO, "the limit of open files cannot be raised: %s",
+                              strerror(errno));
 }
 
 void ds_run_arm(struct ds_run *r, ds_status_ask tell, void *ctx)

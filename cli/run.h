@@ -30,6 +30,8 @@ struct ds_run {
 enum dstream_code ds_run_begin(struct ds_run *r, struct ds_cli *c, struct dstream_error *err);
 /* The same on a loop that is there, of who catches signals. It can be moved until it is armed. */
 void ds_run_begin_on(struct ds_run *r, struct ds_cli *c, dstream_loop *loop);
+/* Makes sure that `streams` can have so many open files `each`. ERR_IO. */
+enum dstream_code ds_run_files(size_t streams, unsigned each, struct dstream_error *err);
 /* `tell` says what the status line shows; NULL: there is none. */
 void ds_run_arm(struct ds_run *r, ds_status_ask tell, void *ctx);
 /* Data came: --idle counts anew. */

@@ -87,6 +87,12 @@ built() {
   quiet make -C "$dir" -j"$(cores)" check TESTS=
 }
 
+# A thousand streams followed by one thread, and what that takes.
+tails() {
+  build/gcc/bench/tails -c "$@" build/gcc/dstream >"$out/tails.log" 2>&1 || { cat "$out/tails.log"; return 1; }
+  sed 's/^/tails: /' "$out/tails.log" | tee -a "$out/summary"
+}
+
 # packages DIR FROM FILE... makes DIR a folder with FROM's files and the packages its lock file pins.
 packages() {
   local dir=$1 from=$2

@@ -421,6 +421,18 @@ static void has_line(struct e2e_process *p, const char *line)
               p->out_data.p);
 }
 
+/* What cannot work is said before anything is asked for. */
+E2E_EMBEDDED(read, more_streams_than_open_files)
+{
+    const char *args[102] = {"tail"};
+    for (int i = 0; i < 100; i++)
+        args[1 + i] = e2e_url(e2e_printf("m%d", i));
+    struct e2e_process *p =
+        e2e_finished(e2e_spawn(&(struct e2e_run){.argv = e2e_command(args), .max_files = 120}));
+    e2e_status(p, 74);
+    e2e_says(p, "100 streams take about 164 open files, and the limit is 120");
+}
+
 E2E_BOTH(read, several_streams_are_followed_at_once)
 {
     char *a = e2e_url("a"), *b = e2e_url("b");
