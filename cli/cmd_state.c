@@ -163,13 +163,13 @@ static enum dstream_code show_directory(struct ds_cli *cli, const char *path, st
 static enum dstream_code find(struct ds_cli *cli, const char *name, struct ds_buf *path,
                               struct ds_checkpoint *c, bool *missing, struct dstream_error *err)
 {
-    static const char *const forms[] = {"%s.dstate", "%s/" DS_EXPORTS_STATE, "%s"};
+    static const char *const ends[] = {".dstate", ("/" DS_EXPORTS_STATE), ""};
     enum dstream_code rc = DSTREAM_ERR_NOMEM;
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         path->len = 0;
         ds_error_clear(err);
-        if (ds_buf_adds(path, name) != DSTREAM_OK ||
-            ds_buf_adds(path, forms[i] + 2) != DSTREAM_OK || !ds_buf_str(path))
+        if (ds_buf_adds(path, name) != DSTREAM_OK || ds_buf_adds(path, ends[i]) != DSTREAM_OK ||
+            !ds_buf_str(path))
             return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a file name");
         rc = ds_state_show(cli->fileops, path->data, c, missing, err);
         if (!*missing)
