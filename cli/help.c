@@ -58,7 +58,13 @@ static const struct {
      "A stream that was deleted and made anew, and is the same where the hash was taken,\n"
      "cannot be told from the old one.\n"
      "\n"
-     "dstream state show FILE says what a state holds.\n"},
+     "write --producer ID --state FILE keeps a journal: what is not acknowledged yet, and\n"
+     "how much of the input was taken in. After any interruption the same command sends\n"
+     "the one again and goes on behind the other: each message is stored once. A file is\n"
+     "continued by itself; a pipe has to be fed from the byte that state show names. What\n"
+     "a run could not tell any more, the next one tells.\n"
+     "\n"
+     "dstream state show FILE says what a state or a journal holds; --json for scripts.\n"},
     {"exit-codes", "what the exit code says",
      "  0  the end, closed, or a limit that was asked for was reached\n"
      "  1  another failure\n"
@@ -103,7 +109,8 @@ static const struct {
      "           what it has read two seconds to be stored, and says what was.\n"
      "HUP        export, and read and tail with --state: save the state now, and go on.\n"
      "           serve ends.\n"
-     "USR1       read, tail and export print a status line on standard error.\n"
+     "USR1       read, tail, export and write --producer print a status line on standard\n"
+     "           error.\n"
      "PIPE       Who reads the output has gone: dstream ends quietly, also when no more\n"
      "           data comes.\n"},
 };
