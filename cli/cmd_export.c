@@ -21,6 +21,7 @@
 #include "cli/exporting.h"
 #include "cli/filename.h"
 #include "cli/signals.h"
+#include "store/segment.h"
 
 #define LIST_MAX ((size_t)64 * 1024 * 1024)
 
@@ -148,6 +149,11 @@ static enum dstream_code gather_names(struct ds_cli *c, const char ***args,
 
 /* --- setting up ------------------------------------------------------------------------------- */
 
+static bool rotates(const struct ds_cli_options *o)
+{
+    return o->rotate_size > 0 || o->rotate_time >= 0;
+}
+
 static int check_options(struct ds_cli *c)
 {
     const struct ds_cli_options *o = &c->opt;
@@ -158,6 +164,8 @@ static int check_options(struct ds_cli *c)
         return ds_cli_usage(c, "--output and --directory exclude each other");
     if (o->list && !o->directory)
         return ds_cli_usage(c, "--list is for --directory");
+    if (o->rotate_name && !rotates(o))
+        return ds_cli_usage(c, "--rotate-name is for --rotate-size and --rotate-time");
     if (c->nargs == 0 && !o->list)
         return ds_cli_usage(c, "no stream is named");
     if (c->nargs > 1 && !o->directory)
@@ -186,7 +194,12 @@ static struct ds_exporter_config config_of(const struct exporting *e, const stru
                  .state = o->state,
                  .overwrite = o->overwrite,
                  .append = o->append,
-                 .reset = o->reset},
+                 .reset = o->reset,
+                 .rotate = !e->rotates      ? NULL
+                           : o->rotate_name ? o->rotate_name
+                                            : DS_SEGMENT_PATTERN},
+        .rotate_bytes = o->rotate_size,
+        .rotate_ms = o->rotate_time,
         .directory = e->directory,
         .name = x->file,
         .url = x->s.url.data,
@@ -286,6 +299,7 @@ static enum dstream_code set_up(struct exporting *e, struct dstream_error *err)
     if (rc != DSTREAM_OK)
         return rc;
     e->n = e->cli->nargs;
+    e->rotates = rotates(&e->cli->opt);
     e->streams = ds_calloc(e->n + 1, sizeof *e->streams);
     if (!e->streams)
         return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for so many streams");
@@ -311,8 +325,10 @@ static void tear_down(struct exporting *e)
     ds_exports_free(e->directory);
     ds_recorder_free(&e->recorder);
     ds_free(e->streams);
-    if (e->run.loop)
+    if (e->run.loop) {
         ds_timer_stop(e->run.loop, &e->sync);
+        ds_timer_stop(e->run.loop, &e->rotate);
+    }
     ds_run_end(&e->run);
 }
 

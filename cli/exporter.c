@@ -19,6 +19,7 @@ struct ds_exporter {
     struct ds_buf out;          /* of the batch under way, not written yet */
     enum ds_format_kind format; /* auto until the stream's type is known */
     bool resumed;
+    bool holds;            /* the last batch was not taken, or not to its end */
     bool confirmed;        /* what is known of the stream was said to the file */
     int64_t pending_since; /* since when there is something to commit, by the time given with it */
     struct ds_left left;
@@ -234,6 +235,11 @@ static enum dstream_code make_ready(struct ds_exporter *x, const char *offset, u
     return DSTREAM_OK;
 }
 
+bool ds_exporter_holds(const struct ds_exporter *x)
+{
+    return x->holds;
+}
+
 bool ds_exporter_waits(const struct ds_exporter *x)
 {
     return x->confirmed && !ds_export_ready(x->file) &&
@@ -323,8 +329,87 @@ static enum dstream_code check_closed(struct ds_exporter *x, const struct dstrea
                         x->at.offset);
 }
 
-static enum dstream_code take(struct ds_exporter *x, const char *content_type,
-                              const dstream_batch *b, int64_t now, bool *stop)
+/* --- segments --------------------------------------------------------------------------------- */
+
+enum dstream_code ds_exporter_seal(struct ds_exporter *x, struct dstream_error *err)
+{
+    return ds_export_ready(x->file) ? ds_export_seal(x->file, &x->at, err) : DSTREAM_OK;
+}
+
+int64_t ds_exporter_seal_due(const struct ds_exporter *x, int64_t now)
+{
+    int64_t since = ds_export_since(x->file);
+    if (x->c.rotate_ms < 0 || since == 0 || !ds_export_ready(x->file))
+        return DS_NEVER;
+    int64_t age = ds_wall_now() - since; /* over all runs, so by the calendar's clock */
+    if (age < 0)
+        age = 0; /* that was set back */
+    return age >= x->c.rotate_ms ? now : ds_later(now, x->c.rotate_ms - age);
+}
+
+bool ds_exporter_close(struct ds_exporter *x, struct dstream_error *err)
+{
+    if (!ds_export_unsealed(x->file))
+        return false;
+    x->confirmed = true;
+    if (ds_export_confirm(x->file, &x->at, err) == DSTREAM_OK)
+        (void)ds_exporter_seal(x, err);
+    return true;
+}
+
+/* As much as the segment has room for; where it is empty, one unit at least. */
+static struct ds_span within_segment(const struct ds_exporter *x, const dstream_batch *b,
+                                     const struct ds_span *s)
+{
+    uint64_t length = ds_export_length(x->file), max = x->c.rotate_bytes;
+    if (max == 0 || s->take == s->first)
+        return *s;
+    return ds_span_within(b, *s, max > length ? max - length : 0, length == 0);
+}
+
+static enum dstream_code seal_by_policy(struct ds_exporter *x, const struct ds_span *piece,
+                                        const struct ds_span *wanted)
+{
+    bool full = x->c.rotate_bytes > 0 &&
+                (ds_export_length(x->file) >= x->c.rotate_bytes || piece->take < wanted->take);
+    return full || x->at.closed ? ds_exporter_seal(x, x->err) : DSTREAM_OK;
+}
+
+/* --- taking ----------------------------------------------------------------------------------- */
+
+/* One that was taken in part, and is offered again. */
+static struct dstream_batch rest_of(const struct ds_exporter *x, const dstream_batch *b)
+{
+    uint64_t done = x->at.skip > b->skip ? x->at.skip - b->skip : 0;
+    if (!x->holds || done == 0 || strcmp(b->start, x->at.offset) != 0)
+        return *b;
+    return ds_span_rest(b,
+                        (size_t)done + (b->flags & DSTREAM_BATCH_JSON ? b->first : b->first_byte));
+}
+
+/* As much of it as goes into one segment, which is *all of it where nothing is left. */
+static enum dstream_code take_piece(struct ds_exporter *x, const char *content_type,
+                                    struct dstream_batch *b, int64_t now, bool *stop, bool *all)
+{
+    struct ds_span wanted = ds_span_of(b, &x->left), s = within_segment(x, b, &wanted);
+    enum dstream_code rc = write_out(x, content_type, b, &s, now);
+    if (rc != DSTREAM_OK)
+        return rc;
+    if (says_more(x, b, &s)) {
+        ds_span_advance(&s, b, &x->at, &x->keeper);
+        ds_export_touch(x->file);
+    }
+    x->bytes += s.bytes;
+    x->messages += s.messages;
+    bool spent = ds_span_spend(&s, &x->left);
+    *all = s.take == wanted.take;
+    *stop = *all && spent;
+    *b = ds_span_rest(b, s.take);
+    return seal_by_policy(x, &s, &wanted);
+}
+
+static enum dstream_code check(struct ds_exporter *x, const char *content_type,
+                               const dstream_batch *b)
 {
     struct ds_span s = ds_span_of(b, &x->left);
     enum dstream_code rc = check_exact(x, content_type, x->err);
@@ -336,22 +421,23 @@ static enum dstream_code take(struct ds_exporter *x, const char *content_type,
         return rc;
     strcpy(x->at.format, format_name(x, x->format));
     ds_checkpoint_set_type(&x->at, content_type);
-    if (!ds_export_changed(x->file))
+    return rc;
+}
+
+static enum dstream_code take(struct ds_exporter *x, const char *content_type,
+                              const dstream_batch *offered, int64_t now, bool *stop)
+{
+    struct dstream_batch b = rest_of(x, offered);
+    enum dstream_code rc = check(x, content_type, &b);
+    if (rc == DSTREAM_OK && !ds_export_changed(x->file))
         x->pending_since = now;
-    rc = make_ready(x, strcmp(b->start, "now") == 0 ? b->next : b->start, b->skip);
-    if (rc != DSTREAM_OK || ds_exporter_waits(x))
-        return rc;
-    rc = write_out(x, content_type, b, &s, now);
-    if (rc != DSTREAM_OK)
-        return rc;
-    if (says_more(x, b, &s)) {
-        ds_span_advance(&s, b, &x->at, &x->keeper);
-        ds_export_touch(x->file);
-    }
-    x->bytes += s.bytes;
-    x->messages += s.messages;
-    *stop = ds_span_spend(&s, &x->left);
-    return commit_by_policy(x, now, x->err);
+    if (rc == DSTREAM_OK)
+        rc = make_ready(x, strcmp(b.start, "now") == 0 ? b.next : b.start, b.skip);
+    bool all = false;
+    while (rc == DSTREAM_OK && !all && !ds_exporter_waits(x))
+        rc = take_piece(x, content_type, &b, now, stop, &all);
+    x->holds = !all;
+    return rc == DSTREAM_OK && all ? commit_by_policy(x, now, x->err) : rc;
 }
 
 enum dstream_code ds_exporter_take(struct ds_exporter *x, const char *content_type,

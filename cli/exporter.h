@@ -39,10 +39,13 @@ struct ds_exporter_config {
     bool sse;         /* read by SSE whatever the type: refused where that is lossy */
     const char *from; /* NULL: not said */
     uint64_t from_skip;
-    struct ds_left left; /* stop after so many messages / bytes of the stream in this run */
-    int64_t sync_ms;     /* commit so long after the first byte that is not; -1: not by time */
-    uint64_t sync_bytes; /* commit when so much of the output is not; 0: not by size */
-    bool sync_batch;     /* commit after each batch */
+    struct ds_left left;   /* stop after so many messages / bytes of the stream in this run */
+    int64_t sync_ms;       /* commit so long after the first byte that is not; -1: not by time */
+    uint64_t sync_bytes;   /* commit when so much of the output is not; 0: not by size */
+    bool sync_batch;       /* commit after each batch */
+    uint64_t rotate_bytes; /* seal a segment that has so much; 0: not by size. `file.rotate` is set
+                              where there are segments at all */
+    int64_t rotate_ms;     /* seal it so long after its first data came; -1: not by time */
     size_t max_witness;
 };
 
@@ -75,7 +78,17 @@ const char *ds_exporter_path(const struct ds_exporter *x);
 enum dstream_code ds_exporter_take(struct ds_exporter *x, const char *content_type,
                                    const dstream_batch *b, int64_t now, bool *stop,
                                    struct dstream_error *err);
-bool ds_exporter_waits(const struct ds_exporter *x);
+bool ds_exporter_holds(const struct ds_exporter *x); /* not all of the last batch was taken */
+bool ds_exporter_waits(const struct ds_exporter *x); /* for a commit */
+/* Seals the current segment, and begins the next. Nothing where there are no segments, or it is
+ * empty. */
+enum dstream_code ds_exporter_seal(struct ds_exporter *x, struct dstream_error *err);
+/* When it is to be sealed for its age; DS_NEVER: not before the next batch. By the time given with
+ * batches, and `now`, which is that of this moment. */
+int64_t ds_exporter_seal_due(const struct ds_exporter *x, int64_t now);
+/* An earlier run has taken the stream to its closed end, and was stopped before its last segment
+ * had its name: it is given that, and then all is complete. False where it is not so. */
+bool ds_exporter_close(struct ds_exporter *x, struct dstream_error *err);
 /* When tick wants to be called; DS_NEVER: not before the next batch. */
 int64_t ds_exporter_due(const struct ds_exporter *x);
 /* Commits if that is due. */

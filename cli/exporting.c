@@ -112,15 +112,54 @@ static void see_to_commit(struct exported *x)
     struct exporting *e = x->all;
     if (!e->directory)
         rearm(e);
-    else if (x->s.hold || (e->cli->opt.sync_ms < 0 && any_held(e)))
+    else if (x->s.hold || ds_exporter_waits(x->exporter) ||
+             (e->cli->opt.sync_ms < 0 && any_held(e)))
         arm(e, 0); /* where a commit by size or batch was for others too, they go on after that */
     else if (ds_exporter_due(x->exporter) != DS_NEVER && e->sync.slot == 0)
         arm(e, e->cli->opt.sync_ms);
 }
 
+/* --- segments --------------------------------------------------------------------------------- */
+
+/* The timer is for the one that is due first. */
+static void see_to_rotation(struct exported *x)
+{
+    struct exporting *e = x->all;
+    int64_t due = ds_exporter_seal_due(x->exporter, ds_loop_now(e->run.loop));
+    if (due != DS_NEVER && (e->rotate.slot == 0 || due < e->rotate.at))
+        (void)ds_timer_set(e->run.loop, &e->rotate, due);
+}
+
+static void seal(struct exported *x)
+{
+    if (ds_exporter_seal(x->exporter, &x->s.error) != DSTREAM_OK)
+        x->s.done = true;
+    see_to_commit(x);
+}
+
+static void on_rotate(void *ctx)
+{
+    struct exporting *e = ctx;
+    int64_t now = ds_loop_now(e->run.loop);
+    for (size_t i = 0; i < e->n; i++) {
+        struct exported *x = &e->streams[i];
+        if (!x->exporter || x->over || x->s.done)
+            continue;
+        if (ds_exporter_seal_due(x->exporter, now) <= now)
+            seal(x);
+        see_to_rotation(x);
+    }
+}
+
+/* --- by signal -------------------------------------------------------------------------------- */
+
 static void commit_now(struct exporting *e)
 {
     struct exported *x = &e->streams[0];
+    for (size_t i = 0; e->rotates && i < e->n; i++) {
+        if (e->streams[i].exporter && !e->streams[i].over)
+            seal(&e->streams[i]);
+    }
     if (!e->directory) {
         if (ds_exporter_commit(x->exporter, &x->s.error) != DSTREAM_OK)
             e->run.stop = true;
@@ -153,8 +192,9 @@ static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batc
     uint64_t before = ds_exporter_totals(x->exporter).bytes;
     enum dstream_code rc = ds_exporter_take(x->exporter, dstream_reader_content_type(s->reader), b,
                                             ds_loop_now(e->run.loop), &stop, &s->error);
-    s->hold = rc == DSTREAM_OK && ds_exporter_waits(x->exporter);
+    s->hold = rc == DSTREAM_OK && ds_exporter_holds(x->exporter);
     see_to_commit(x);
+    see_to_rotation(x);
     if (s->hold)
         return DSTREAM_OK;
     if (rc != DSTREAM_OK) {
@@ -195,10 +235,18 @@ static void tell(void *ctx, struct ds_status_now *out)
 static void start(struct exported *x)
 {
     struct ds_source_start at = {.recheck = true};
+    if (ds_exporter_close(x->exporter, &x->s.error) && x->all->directory)
+        see_to_commit(x); /* it has to wait for it; there is nothing to be read */
+    if (x->s.error.code != DSTREAM_OK || ds_exporter_waits(x->exporter)) {
+        x->s.done = true;
+        x->s.whole = x->s.up_to_date = x->s.error.code == DSTREAM_OK;
+        return;
+    }
     if (ds_exporter_complete(x->exporter)) {
         if (!x->all->directory || x->all->cli->opt.verbose > 0)
-            ds_cli_say(x->all->cli, "%s: complete: the stream is closed, and all of it is in %s",
-                       x->s.name, ds_exporter_path(x->exporter));
+            ds_cli_say(x->all->cli, "%s: complete: the stream is closed, and all of it is in %s%s",
+                       x->s.name, x->all->rotates ? "segments of " : "",
+                       x->file ? x->file : x->all->cli->opt.output);
         x->complete = true;
         x->s.done = x->s.whole = x->s.up_to_date = x->over = true;
         x->all->busy--;
@@ -265,7 +313,8 @@ static void commit_last(struct exporting *e)
 void ds_exporting_run(struct exporting *e)
 {
     e->sync.fire = on_sync;
-    e->sync.ctx = e;
+    e->rotate.fire = on_rotate;
+    e->sync.ctx = e->rotate.ctx = e;
     e->busy = e->n;
     ds_run_arm(&e->run, tell, e);
     for (size_t i = 0; i < e->n && !e->run.stop; i++) {

@@ -10,6 +10,7 @@
 #include "base/url.h"
 #include "cli/format.h"
 #include "cli/headers.h"
+#include "store/segment.h"
 #include "cli/pace.h"
 #include "producer/producer.h"
 
@@ -216,6 +217,20 @@ static const char *set_sync(struct ds_cli_options *o, const struct ds_option *se
     return ds_parse_size(value, &o->sync_bytes) && o->sync_bytes > 0
                ? NULL
                : "a duration as 5s, a size as 1MiB, or batch";
+}
+
+static const char *set_age(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    const char *wanted = set_duration(o, self, value);
+    return wanted || *FIELD(int64_t) > 0 ? wanted : "a duration above 0";
+}
+
+static const char *set_segment(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    *FIELD(const char *) = value;
+    return ds_segment_valid(value) ? NULL
+                                   : "a name with %n in it, and of percent signs only %b, %e, %n, "
+                                     "%t and %%";
 }
 
 static const char *set_verify(struct ds_cli_options *o, const struct ds_option *self, char *value)
@@ -429,6 +444,21 @@ const struct ds_option ds_option_table[] = {
      "answer. The default is 1s, and the end in any case. It bounds what has to be read again "
      "after a crash.",
      set_sync, 0},
+    {"rotate-size", 0, "SIZE", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "rotate-size",
+     "Write segments: once FILE.partial has SIZE bytes, and when the stream is closed, it gets a "
+     "name of its own, which does not change any more, and a line in FILE.manifest.ndjson, or "
+     "the directory's MANIFEST.ndjson, that says from where to where it goes. A message is never "
+     "cut.",
+     set_size, AT(rotate_size)},
+    {"rotate-time", 0, "DURATION", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "rotate-time",
+     "The same once the first data of a segment are so old, whether more comes or not. There are "
+     "no empty segments.",
+     set_age, AT(rotate_time)},
+    {"rotate-name", 0, "PATTERN", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "rotate-name",
+     "How segments are called: %b is the name of FILE up to its ending, %e the ending, %n the "
+     "number of the segment, %t when its data began. The default is %b-%n%e, as "
+     "orders-000001.ndjson.",
+     set_segment, AT(rotate_name)},
     {"verify-resume", 0, "HOW", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORTS | DS_CMD_COPY,
      "verify-resume",
      "strict: do not go on from a state where the server no longer keeps what shows that the "
@@ -777,6 +807,7 @@ void ds_cli_options_init(struct ds_cli_options *o)
                                  .idle = -1,
                                  .live = DSTREAM_LIVE_AUTO,
                                  .sync_ms = 1000,
+                                 .rotate_time = -1,
                                  .speed = DS_PACE_UNIT,
                                  .connect_timeout = -1,
                                  .stall_timeout = -1,

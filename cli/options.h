@@ -65,6 +65,9 @@ struct ds_cli_options {
     const char *output;    /* -o */
     const char *directory; /* -d */
     const char *list;      /* --list */
+    uint64_t rotate_size;  /* 0: not by size */
+    int64_t rotate_time;   /* ms; -1: not by time */
+    const char *rotate_name;
     enum ds_format_kind format;
     bool format_given, overwrite, append;
     int64_t sync_ms;     /* --sync DUR; -1: not by time */

@@ -29,6 +29,30 @@ struct ds_span ds_span_of(const dstream_batch *b, const struct ds_left *left)
     return s;
 }
 
+struct ds_span ds_span_within(const dstream_batch *b, struct ds_span s, uint64_t bytes, bool one)
+{
+    size_t from = byte_of(b, s.json, s.first), least = s.first + (one && s.take > s.first);
+    if (!s.json && s.take - s.first > bytes)
+        s.take = s.first + (size_t)bytes;
+    while (s.json && s.take > s.first && byte_of(b, true, s.take) - from > bytes)
+        s.take--;
+    if (s.take < least)
+        s.take = least;
+    s.bytes = byte_of(b, s.json, s.take) - from;
+    s.messages = s.json ? s.take - s.first : 0;
+    return s;
+}
+
+struct dstream_batch ds_span_rest(const dstream_batch *b, size_t unit)
+{
+    struct dstream_batch rest = *b;
+    bool json = b->flags & DSTREAM_BATCH_JSON;
+    rest.skip += unit - (json ? b->first : b->first_byte);
+    rest.first = json ? unit : b->first;
+    rest.first_byte = byte_of(b, json, unit);
+    return rest;
+}
+
 bool ds_span_spend(const struct ds_span *s, struct ds_left *left)
 {
     left->count -= left->has_count ? s->messages : 0;

@@ -22,6 +22,11 @@ struct ds_span {
 
 /* A message is never cut: the last one is the last that still fits. */
 struct ds_span ds_span_of(const dstream_batch *b, const struct ds_left *left);
+/* The same span, ended before more than `bytes` of the stream; but where that is nothing and `one`
+ * is set, one unit of it. */
+struct ds_span ds_span_within(const dstream_batch *b, struct ds_span s, uint64_t bytes, bool one);
+/* `b` without what is before the item `unit`. Lent like `b`. */
+struct dstream_batch ds_span_rest(const dstream_batch *b, size_t unit);
 /* It was taken. True where no more is wanted: of the batch, or at all. */
 bool ds_span_spend(const struct ds_span *s, struct ds_left *left);
 /* It was taken: `at` moves behind it. `k`, which keeps the witness, may be NULL. */

@@ -578,12 +578,6 @@ enum dstream_code ds_checkpoint_fits(const struct ds_checkpoint *c,
                             "%s: the state is of compression %s, not %s: give that one, or --reset",
                             path, *c->compression ? c->compression : "none",
                             *ask->compression ? ask->compression : "none");
-    if (c->has_output && ask->rotate != (c->segment.number > 0))
-        return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
-                            "%s: the state is of an output that is %s: %s, or give --reset", path,
-                            ask->rotate ? "not rotated" : "rotated",
-                            ask->rotate ? "leave out --rotate-size and --rotate-time"
-                                        : "give --rotate-size or --rotate-time");
     if (ask->from && (strcmp(ask->from, c->from) != 0 || ask->from_skip != c->from_skip))
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "%s: the state was begun with --from %.200s: give that or none, or "

@@ -31,7 +31,7 @@ struct ds_checkpoint_witness {
 /* Where an output is rotated: its current segment. */
 struct ds_checkpoint_segment {
     uint64_t number;             /* from 1, never used twice; 0: the output is not rotated */
-    char from[DS_TOKEN_MAX + 1]; /* where its data begins; "" while it has none */
+    char from[DS_TOKEN_MAX + 1]; /* where it begins */
     uint64_t from_skip;
     int64_t since;                    /* when its first data came: ms of the calendar's clock */
     char sealing[DS_SEGMENT_MAX + 1]; /* the name that it is being given; "": it is written to */
@@ -107,10 +107,9 @@ struct ds_checkpoint_ask {
     const char *from;   /* NULL: not said */
     uint64_t from_skip;
     const char *compression; /* NULL: whatever it has; "": none */
-    bool rotate;
 };
 /* Whether it can go on as asked. ERR_STATE_MISMATCH where it is of another stream, ERR_ARGUMENT for
- * another format, compression or start, and where one is rotated and the other is not. */
+ * another format, compression or start. */
 enum dstream_code ds_checkpoint_fits(const struct ds_checkpoint *c,
                                      const struct ds_checkpoint_ask *ask, const char *path,
                                      struct dstream_error *err);

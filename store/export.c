@@ -5,31 +5,71 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
+#include "store/segment.h"
 #include "store/set.h"
 
 /* --- opening ---------------------------------------------------------------------------------- */
+
+/* Behind what others wrote no segment can begin: its bounds would not be those of its data. */
+static enum dstream_code refuse_there(const struct ds_export *x, struct dstream_error *err)
+{
+    const struct ds_exports *s = x->set;
+    const char *why = s->reset ? "its state is to be forgotten" : "has no state file";
+    if (s->rotate)
+        return ds_error_set(err, DSTREAM_ERR_EXISTS,
+                            "%s: it exists, and %s: give --overwrite, or another name",
+                            x->data.path, why);
+    return ds_error_set(err, DSTREAM_ERR_EXISTS,
+                        "%s: it exists, and %s: give --overwrite or --append, or another name",
+                        x->data.path, why);
+}
 
 static enum dstream_code without_state(struct ds_export *x, uint64_t size,
                                        struct dstream_error *err)
 {
     const struct ds_exports *s = x->set;
+    const char *state = s->state.at.path;
+    bool old = x->exists && x->last.segment.number > 0; /* there was a segment before the reset */
+    x->finish = old && (x->last.segment.sealing[0] || (s->append && x->last.length > 0));
     if (x->data.fd < 0)
         return DSTREAM_OK;
+    if (x->finish)
+        return ds_data_compare(&x->data, &x->last, size, state, err);
     if (s->overwrite) {
         x->empty_first = true;
         return DSTREAM_OK;
     }
-    if (!s->append)
-        return ds_error_set(err, DSTREAM_ERR_EXISTS,
-                            "%s: it exists, and %s: give --overwrite or --append, or another name",
-                            x->data.path,
-                            s->reset ? "its state is to be forgotten" : "has no state file");
+    if (!s->append || (s->rotate && !old))
+        return refuse_there(x, err);
     if (x->exists) /* --reset cuts to the recorded length */
-        return ds_data_compare(&x->data, &x->last, size, s->state.at.path, err);
+        return ds_data_compare(&x->data, &x->last, size, state, err);
     x->data.length = size;
     return DSTREAM_OK;
+}
+
+/* A state whose output is rotated goes on being so, and the other way round. */
+static enum dstream_code check_rotation(const struct ds_export *x, struct dstream_error *err)
+{
+    const struct ds_exports *s = x->set;
+    bool was = x->last.segment.number > 0;
+    if (!x->exists || was == (s->rotate != NULL) || (s->reset && !x->last.segment.sealing[0]))
+        return DSTREAM_OK;
+    return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "%s: the state is of an output that is %s: %s",
+                        s->state.at.path, was ? "rotated" : "not rotated",
+                        was ? "give --rotate-size or --rotate-time"
+                            : "leave out --rotate-size and --rotate-time, or give --reset");
+}
+
+static enum dstream_code with_state(struct ds_export *x, uint64_t size, struct dstream_error *err)
+{
+    x->segment = x->last.segment;
+    x->finish = x->segment.sealing[0];
+    if (x->data.fd < 0 && x->finish)
+        return DSTREAM_OK; /* it was renamed, and may have been taken away since */
+    return ds_data_compare(&x->data, &x->last, size, x->set->state.at.path, err);
 }
 
 static enum dstream_code load_line(struct ds_export *x, struct dstream_error *err)
@@ -79,18 +119,24 @@ static enum dstream_code open_member(struct ds_export *x, struct dstream_error *
 {
     const struct ds_exports *s = x->set;
     uint64_t size;
-    char *path = s->directory ? path_in(s, x->file) : ds_strdup(s->at.path);
+    const char *suffix = s->rotate ? ".partial" : "";
+    char *plain = s->directory ? path_in(s, x->file) : ds_strdup(s->at.path);
+    char *path = plain ? ds_name_with(plain, suffix) : NULL;
     enum dstream_code rc =
-        ds_data_begin(&x->data, s->ops, s->at.dir, ds_strdup(x->file), path, err);
+        ds_data_begin(&x->data, s->ops, s->at.dir, ds_name_with(x->file, suffix), path, err);
+    ds_free(plain);
     if (rc == DSTREAM_OK)
         rc = load_line(x, err);
+    if (rc == DSTREAM_OK)
+        rc = check_rotation(x, err);
     if (rc == DSTREAM_OK)
         rc = ds_data_open(&x->data, &size, err);
     if (rc != DSTREAM_OK)
         return rc;
     x->resume = x->exists && !s->reset;
-    return x->resume ? ds_data_compare(&x->data, &x->last, size, s->state.at.path, err)
-                     : without_state(x, size, err);
+    if (s->rotate)
+        x->segment.number = x->last.segment.number > 0 ? x->last.segment.number : 1;
+    return x->resume ? with_state(x, size, err) : without_state(x, size, err);
 }
 
 enum dstream_code ds_set_add(struct ds_exports *s, const char *file, struct ds_export **out,
@@ -132,7 +178,8 @@ static enum dstream_code check_names(const struct ds_exports *s, struct dstream_
 {
     const struct ds_place *a = &s->at, *b = &s->state.at;
     if (ds_place_is(a, "", b) || ds_place_is(a, ".lock", b) || ds_place_is(b, ".lock", a) ||
-        ds_place_is(b, ".tmp", a))
+        ds_place_is(b, ".tmp", a) ||
+        (s->rotate && (ds_place_is(a, ".partial", b) || ds_place_is(a, DS_EXPORT_MANIFEST, b))))
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "%s: the state cannot have the name %s beside this output: give "
                             "another one",
@@ -167,6 +214,23 @@ static enum dstream_code take_locks(struct ds_exports *s, struct dstream_error *
     return rc;
 }
 
+/* That of the segments. */
+static enum dstream_code open_manifest(struct ds_exports *s, struct dstream_error *err)
+{
+    struct ds_manifest_options o = {
+        .ops = s->ops,
+        .dir = s->at.dir,
+        .name = ds_name_with(s->at.name, DS_EXPORT_MANIFEST),
+        .path = ds_name_with(s->at.path, DS_EXPORT_MANIFEST),
+        .state = s->state.at.path,
+        .known = s->state.exists,
+        .keep = s->append,
+        .empty = s->overwrite,
+        .length = s->state.last.manifest,
+    };
+    return ds_manifest_open(&s->manifest, &o, err);
+}
+
 static enum dstream_code open_steps(struct ds_exports *s, const struct ds_export_options *o,
                                     struct ds_export **out, struct dstream_error *err)
 {
@@ -175,6 +239,8 @@ static enum dstream_code open_steps(struct ds_exports *s, const struct ds_export
         rc = take_locks(s, err);
     if (rc == DSTREAM_OK)
         rc = ds_state_load(&s->state, err);
+    if (rc == DSTREAM_OK && s->rotate)
+        rc = open_manifest(s, err);
     if (rc == DSTREAM_OK)
         rc = ds_set_add(s, s->at.name, out, err);
     /* What a crash left in the caches must be settled before anything is built on it. */
@@ -228,7 +294,19 @@ const char *ds_export_state_path(const struct ds_export *x)
 
 bool ds_export_complete(const struct ds_export *x)
 {
-    return x->resume && x->last.closed && x->data.fd >= 0 && !x->data.longer;
+    bool whole = x->set->rotate ? x->data.fd < 0 && !x->finish && x->last.length == 0
+                                : x->data.fd >= 0 && !x->data.longer;
+    return x->resume && x->last.closed && whole;
+}
+
+bool ds_export_unsealed(const struct ds_export *x)
+{
+    return x->set->rotate && x->resume && x->last.closed && !ds_export_complete(x);
+}
+
+int64_t ds_export_since(const struct ds_export *x)
+{
+    return x->data.length > 0 ? x->segment.since : 0;
 }
 
 bool ds_export_ready(const struct ds_export *x)
@@ -285,33 +363,62 @@ static enum dstream_code commit_all(struct ds_export *x, struct dstream_error *e
     return rc;
 }
 
-/* A first state. It is durable before the file is made or emptied, so that a crash in between goes
- * on from it: a file longer than its state is cut. */
-static enum dstream_code begin(struct ds_export *x, struct dstream_error *err)
+bool ds_member_waits(const struct ds_export *x)
 {
-    x->first = true;
-    return x->set->directory ? DSTREAM_OK : commit_all(x, err);
+    return x->first || x->finish || x->seal;
 }
 
+/* What waits for commits has them at once, unless that is for the directory to say. */
+static enum dstream_code see_through(struct ds_export *x, struct dstream_error *err)
+{
+    enum dstream_code rc = DSTREAM_OK;
+    while (!x->set->directory && rc == DSTREAM_OK && ds_member_waits(x))
+        rc = commit_all(x, err);
+    return rc;
+}
+
+/* A first state is durable before the file is made or emptied, so that a crash in between goes on
+ * from it: a file longer than its state is cut. A segment that is being sealed gets its name before
+ * anything else. */
 enum dstream_code ds_export_confirm(struct ds_export *x, const struct ds_checkpoint *c,
                                     struct dstream_error *err)
 {
     enum dstream_code rc = DSTREAM_OK;
     int why;
-    if (x->ready || x->first)
+    if (x->ready || x->confirmed)
         return rc;
     x->now = c;
-    if (!x->resume)
-        return begin(x, err);
-    if (x->data.fd < 0)
+    x->confirmed = true;
+    x->first = !x->resume;
+    if (ds_member_waits(x))
+        rc = see_through(x, err);
+    else if (x->data.fd < 0 && !x->set->rotate)
         rc = create(x, &why, err);
     else if (x->data.longer)
         rc = ds_data_cut(&x->data, x->data.length, err);
-    x->ready = rc == DSTREAM_OK;
+    x->confirmed = rc == DSTREAM_OK;
+    x->ready = x->confirmed && !ds_member_waits(x);
     return rc;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
+
+/* Where one segment ends the next one begins, so that their bounds have no gaps. */
+static void begin_at(struct ds_export *x, const struct ds_checkpoint *c)
+{
+    strcpy(x->segment.from, c->offset);
+    x->segment.from_skip = c->skip;
+}
+
+/* Its first data are about to come. There are no empty ones, so the file is made now. */
+static enum dstream_code begin_segment(struct ds_export *x, struct dstream_error *err)
+{
+    struct timespec t = {0};
+    int why;
+    clock_gettime(CLOCK_REALTIME, &t);
+    x->segment.since = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return x->data.fd < 0 ? create(x, &why, err) : DSTREAM_OK;
+}
 
 enum dstream_code ds_export_write(struct ds_export *x, const void *p, size_t n,
                                   struct dstream_error *err)
@@ -320,7 +427,10 @@ enum dstream_code ds_export_write(struct ds_export *x, const void *p, size_t n,
         return ds_error_set(err, DSTREAM_ERR_STATE, "%s: written before it was ready",
                             x->data.path);
     x->changed = x->changed || n > 0;
-    return ds_data_write(&x->data, p, n, err);
+    enum dstream_code rc = DSTREAM_OK;
+    if (x->set->rotate && n > 0 && x->data.length == 0)
+        rc = begin_segment(x, err);
+    return rc == DSTREAM_OK ? ds_data_write(&x->data, p, n, err) : rc;
 }
 
 void ds_export_undo(struct ds_export *x, uint64_t length)
@@ -355,6 +465,17 @@ enum dstream_code ds_export_commit(struct ds_export *x, const struct ds_checkpoi
     return commit_all(x, err);
 }
 
+enum dstream_code ds_export_seal(struct ds_export *x, const struct ds_checkpoint *c,
+                                 struct dstream_error *err)
+{
+    if (!x->ready || !x->set->rotate || x->data.length == 0)
+        return DSTREAM_OK;
+    x->now = c;
+    x->seal = true;
+    x->ready = false;
+    return see_through(x, err);
+}
+
 /* --- one file's part in a commit -------------------------------------------------------------- */
 
 /* What is there already, to be written behind: others wrote it, and may not have synced it. */
@@ -369,10 +490,51 @@ static enum dstream_code take_over(struct ds_export *x)
     return rc;
 }
 
-enum dstream_code ds_member_prepare(struct ds_export *x)
+/* The name that the segment is to have: one that was never used, and is free. */
+static enum dstream_code choose_name(struct ds_export *x)
+{
+    const struct ds_exports *s = x->set;
+    struct ds_checkpoint_segment *g = &x->last.segment;
+    struct ds_buf b;
+    int fd = 0;
+    ds_buf_init(&b, 4 * DS_SEGMENT_MAX);
+    for (g->number--; fd >= 0 || fd == -ELOOP;) {
+        g->number++;
+        b.len = 0;
+        enum dstream_code rc = ds_segment_name(&b, s->rotate, x->file, g);
+        if (rc != DSTREAM_OK || !ds_buf_str(&b)) {
+            ds_buf_free(&b);
+            return ds_error_set(&x->error, DSTREAM_ERR_LIMIT,
+                                "%s: the name of a segment would be longer than %d bytes",
+                                x->data.path, DS_SEGMENT_MAX);
+        }
+        fd = s->ops->open(s->ops->ctx, s->at.dir, b.data, DS_OPEN_READ);
+        if (fd >= 0)
+            s->ops->close(s->ops->ctx, fd);
+    }
+    if (fd == -ENOENT)
+        strcpy(g->sealing, b.data);
+    ds_buf_free(&b);
+    return fd == -ENOENT ? DSTREAM_OK
+                         : ds_file_error(&x->error, x->data.path, "find it a free name", fd);
+}
+
+/* What the last state says of the segment is all that there will be of it. */
+static enum dstream_code prepare_finish(struct ds_export *x)
+{
+    enum dstream_code rc = DSTREAM_OK;
+    if (x->data.longer)
+        rc = ds_data_cut(&x->data, x->data.length, &x->error);
+    if (rc == DSTREAM_OK && x->data.fd >= 0)
+        rc = ds_data_sync(&x->data, &x->error);
+    if (rc == DSTREAM_OK && !x->last.segment.sealing[0])
+        rc = choose_name(x);
+    return rc;
+}
+
+static enum dstream_code prepare_next(struct ds_export *x)
 {
     struct ds_checkpoint *c = &x->last;
-    ds_error_clear(&x->error);
     enum dstream_code rc = x->first ? take_over(x) : DSTREAM_OK;
     if (rc == DSTREAM_OK)
         rc = ds_data_sync(&x->data, &x->error);
@@ -382,28 +544,108 @@ enum dstream_code ds_member_prepare(struct ds_export *x)
         *c = *x->now;
     c->has_output = true;
     c->length = x->data.length;
+    if (x->first && x->set->rotate)
+        begin_at(x, c);
+    c->segment = x->segment;
     rc = ds_data_tail(&x->data, c->length, c->tail, &x->error);
+    return rc == DSTREAM_OK && x->seal ? choose_name(x) : rc;
+}
+
+enum dstream_code ds_member_prepare(struct ds_export *x)
+{
+    ds_error_clear(&x->error);
+    enum dstream_code rc = x->finish ? prepare_finish(x) : prepare_next(x);
     x->prepared = rc == DSTREAM_OK;
-    x->changed = x->changed && rc != DSTREAM_OK;
+    x->changed = x->changed && (rc != DSTREAM_OK || x->finish);
     return rc;
 }
 
-enum dstream_code ds_member_recorded(struct ds_export *x)
+/* --- sealing ---------------------------------------------------------------------------------- */
+
+/* A file system that renames in two steps may have been stopped between them: both names are of
+ * one file then. */
+static int name_twice(struct ds_export *x)
+{
+    const struct ds_fileops *ops = x->set->ops;
+    struct ds_file_info a, b;
+    int fd = ops->open(ops->ctx, x->set->at.dir, x->last.segment.sealing, DS_OPEN_READ);
+    if (fd < 0)
+        return -EEXIST;
+    bool same = x->data.fd >= 0 && ops->info(ops->ctx, x->data.fd, &a) == 0 &&
+                ops->info(ops->ctx, fd, &b) == 0 && a.device == b.device && a.inode == b.inode;
+    ops->close(ops->ctx, fd);
+    return same ? ops->unlink(ops->ctx, x->set->at.dir, x->data.name) : -EEXIST;
+}
+
+static enum dstream_code rename_segment(struct ds_export *x)
+{
+    const struct ds_fileops *ops = x->set->ops;
+    const char *name = x->last.segment.sealing;
+    int rc = ops->rename_new(ops->ctx, x->set->at.dir, x->data.name, name);
+    if (rc == -EEXIST)
+        rc = name_twice(x);
+    if (rc == -EEXIST)
+        return ds_error_set(&x->error, DSTREAM_ERR_EXISTS,
+                            "%s: it is to be renamed to %s, and that is there: move that away, "
+                            "then start again",
+                            x->data.path, name);
+    if (rc < 0 && rc != -ENOENT)
+        return ds_file_error(&x->error, x->data.path, "give the segment its name", rc);
+    x->set->named = true;
+    return DSTREAM_OK;
+}
+
+/* The segment has its name in the state: now in the directory, and in the manifest. Then the state
+ * is to speak of the next one. */
+static enum dstream_code seal(struct ds_export *x, bool *more)
+{
+    struct ds_exports *s = x->set;
+    struct ds_checkpoint *c = &x->last;
+    x->finish = true; /* whatever fails, it is this that is to be done again */
+    enum dstream_code rc = rename_segment(x);
+    if (rc != DSTREAM_OK)
+        return rc;
+    rc = ds_manifest_add_segment(&s->manifest, x->file, c, &s->error);
+    s->broken = rc != DSTREAM_OK;
+    if (rc != DSTREAM_OK)
+        return rc;
+    ds_data_close(&x->data);
+    x->segment = (struct ds_checkpoint_segment){.number = c->segment.number + 1};
+    begin_at(x, c);
+    c->segment = x->segment;
+    c->length = 0;
+    ds_hash_of("", 0, c->tail);
+    x->finish = x->seal = false;
+    *more = true;
+    return DSTREAM_OK;
+}
+
+/* --- once the state is durable ---------------------------------------------------------------- */
+
+static enum dstream_code make_first(struct ds_export *x)
 {
     int why = 0;
     enum dstream_code rc = DSTREAM_OK;
-    x->exists = true;
-    if (!x->first)
-        return rc;
-    if (x->data.fd < 0)
+    if (x->data.fd < 0 && !x->set->rotate)
         rc = create(x, &why, &x->error);
-    else if (x->empty_first)
+    else if (x->data.fd >= 0 && x->empty_first)
         rc = ds_data_cut(&x->data, 0, &x->error);
     x->first = false;
-    x->ready = rc == DSTREAM_OK;
-    x->changed = x->ready; /* it is to be synced */
+    x->changed = rc == DSTREAM_OK; /* it is to be synced */
     /* Somebody made it in this moment: with our state beside it the next run would empty it. */
     if (why == -EEXIST)
         x->exists = false;
+    return rc;
+}
+
+enum dstream_code ds_member_recorded(struct ds_export *x, bool *more)
+{
+    enum dstream_code rc = DSTREAM_OK;
+    x->exists = true;
+    if (x->last.segment.sealing[0])
+        rc = seal(x, more);
+    else if (x->first)
+        rc = make_first(x);
+    x->ready = x->confirmed && rc == DSTREAM_OK && !ds_member_waits(x);
     return rc;
 }

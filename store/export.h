@@ -36,7 +36,8 @@ struct ds_export_options {
     const char *state; /* NULL: PATH.dstate; of a directory PATH/export.dstate */
     /* What to do with a file that has no state. Where there is a state they do nothing. */
     bool overwrite, append;
-    bool reset; /* forget the position of the state, not the file */
+    bool reset;         /* forget the position of the state, not the file */
+    const char *rotate; /* how finished segments are called (segment.h), lent; NULL: no segments */
 };
 
 struct ds_export;
@@ -79,6 +80,16 @@ void ds_export_undo(struct ds_export *x, uint64_t length);
  * here. After a failed sync it fails for good. In a directory all of its files are committed. */
 enum dstream_code ds_export_commit(struct ds_export *x, const struct ds_checkpoint *c,
                                    struct dstream_error *err);
+/* Gives the current segment its name, and begins the next, together with a commit as of
+ * ds_export_commit(). Nothing where it is empty. In a directory it comes with the next commits,
+ * until which the file is not ready. */
+enum dstream_code ds_export_seal(struct ds_export *x, const struct ds_checkpoint *c,
+                                 struct dstream_error *err);
+/* The stream was taken to its closed end, and its last segment has no name yet: confirm, then seal
+ * is all that is left to do. */
+bool ds_export_unsealed(const struct ds_export *x);
+/* When the first data of the current segment came: ms of the calendar's clock; 0: it is empty. */
+int64_t ds_export_since(const struct ds_export *x);
 /* A commit would say something new, though nothing was written. */
 void ds_export_touch(struct ds_export *x);
 /* What was written or touched is not committed. */

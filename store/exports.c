@@ -25,6 +25,7 @@ struct ds_exports *ds_set_new(const struct ds_export_options *o, struct dstream_
     s->overwrite = o->overwrite;
     s->append = o->append;
     s->reset = o->reset;
+    s->rotate = o->rotate;
     s->at = s->state.at = (struct ds_place){.dir = -1, .lock = -1};
     s->manifest.file.fd = -1;
     return s;
@@ -322,7 +323,7 @@ enum dstream_code ds_exports_add(struct ds_exports *s, const char *file, struct 
 
 static bool is_due(const struct ds_exports *s, const struct ds_export *x)
 {
-    return (x->changed || x->first) && (!s->directory || x->error.code == DSTREAM_OK);
+    return (x->changed || ds_member_waits(x)) && (!s->directory || x->error.code == DSTREAM_OK);
 }
 
 bool ds_exports_due(const struct ds_exports *s)
@@ -375,22 +376,25 @@ static enum dstream_code put_lines(struct ds_exports *s, size_t n)
 
 static enum dstream_code put_state(struct ds_exports *s)
 {
-    enum dstream_code rc = s->directory
-                               ? put_lines(s, s->nlines)
-                               : ds_state_commit(&s->state, &s->members[0]->last, &s->error);
+    enum dstream_code rc;
+    if (!s->directory)
+        s->members[0]->last.manifest = s->rotate ? ds_manifest_length(&s->manifest) : 0;
+    rc = s->directory ? put_lines(s, s->nlines)
+                      : ds_state_commit(&s->state, &s->members[0]->last, &s->error);
     s->sync_failed = s->sync_failed || s->state.sync_failed;
     return rc;
 }
 
-/* A state of no files, before the manifest is made or emptied: as with any file, what a crash
- * leaves of it then is longer than its state, and not a manifest without one. */
+/* Before the manifest is made, emptied or written behind there is a state, of no files if need be:
+ * as with any file, what a crash leaves of it then is longer than its state, and not a manifest
+ * without one. What is kept of it others may have written, so it is synced first. */
 static enum dstream_code begin_state(struct ds_exports *s)
 {
     enum dstream_code rc = ds_manifest_sync(&s->manifest, &s->error);
     s->named = true;
     if (rc == DSTREAM_OK)
         rc = sync_names(s);
-    if (rc == DSTREAM_OK)
+    if (rc == DSTREAM_OK && s->directory)
         rc = put_lines(s, 0);
     s->sync_failed = s->sync_failed || s->state.sync_failed;
     return rc;
@@ -400,18 +404,19 @@ static enum dstream_code begin_state(struct ds_exports *s)
 static enum dstream_code record_manifest(struct ds_exports *s)
 {
     enum dstream_code rc = DSTREAM_OK;
-    if (!s->directory)
+    if (!s->directory && !s->rotate)
         return rc;
     if (!s->state.exists)
         rc = begin_state(s);
-    if (rc == DSTREAM_OK)
+    if (rc == DSTREAM_OK && s->state.exists)
         rc = ds_manifest_settle(&s->manifest, &s->error);
-    for (size_t i = 0; i < s->n && rc == DSTREAM_OK; i++) {
+    for (size_t i = 0; s->directory && i < s->n && rc == DSTREAM_OK; i++) {
         struct ds_export *x = s->members[i];
         if (is_new(x) && !x->listed)
             rc = ds_manifest_add_file(&s->manifest, x->file, &x->last, &s->error);
         x->listed = x->listed || (is_new(x) && rc == DSTREAM_OK);
     }
+    s->broken = s->broken || s->manifest.file.write_failed < 0;
     if (rc == DSTREAM_OK)
         rc = ds_manifest_sync(&s->manifest, &s->error);
     s->named = s->named || s->manifest.named;
@@ -449,10 +454,26 @@ static bool prepared(struct ds_exports *s)
     return false;
 }
 
+/* What had to wait for the state to be durable. *more: the state has to be written once more. */
+static enum dstream_code recorded(struct ds_exports *s, struct ds_export *x, bool *more)
+{
+    bool again = false;
+    enum dstream_code rc = ds_member_recorded(x, &again);
+    if (rc != DSTREAM_OK && !x->exists)
+        return forget(s, x);
+    if (again && s->directory && set_line(x) != DSTREAM_OK) {
+        s->error = x->error;
+        s->broken = true;
+    }
+    *more = *more || again;
+    return s->broken ? s->error.code : DSTREAM_OK;
+}
+
 /* All that was changed is synced. */
 static void conclude(struct ds_exports *s)
 {
     enum dstream_code rc = prepared(s) ? record(s) : DSTREAM_OK;
+    bool more = false;
     for (size_t i = 0; i < s->n; i++) {
         struct ds_export *x = s->members[i];
         if (!x->prepared)
@@ -460,9 +481,11 @@ static void conclude(struct ds_exports *s)
         x->prepared = false;
         if (rc != DSTREAM_OK)
             x->changed = x->changed || !x->first;
-        else if (ds_member_recorded(x) != DSTREAM_OK && !x->exists)
-            rc = forget(s, x);
+        else
+            rc = recorded(s, x, &more);
     }
+    if (rc == DSTREAM_OK && more)
+        (void)record(s);
     s->phase = DS_COMMIT_IDLE;
 }
 
@@ -480,7 +503,7 @@ static void begin(struct ds_exports *s)
 
 bool ds_exports_step(struct ds_exports *s)
 {
-    if (s->sync_failed)
+    if (s->sync_failed || s->broken)
         return false;
     if (s->phase == DS_COMMIT_IDLE)
         begin(s);

@@ -16,6 +16,7 @@
 
 #define DS_EXPORTS_STATE    "export.dstate"
 #define DS_EXPORTS_MANIFEST "MANIFEST.ndjson"
+#define DS_EXPORT_MANIFEST  ".manifest.ndjson" /* behind the name of a single output */
 
 struct ds_exports;
 

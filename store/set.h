@@ -22,13 +22,15 @@ struct ds_exports {
     bool overwrite, append, reset;
     struct ds_place at;
     struct ds_state state;
-    struct ds_manifest manifest; /* of a directory */
+    const char *rotate;          /* pattern of names; NULL: no segments */
+    struct ds_manifest manifest; /* of a directory, or of segments */
     struct ds_line **lines;      /* in the order of the state */
     size_t nlines;
     struct ds_export **members;
     size_t n;
     bool named;       /* names in the data's directory changed since it was last synced */
     bool sync_failed; /* final */
+    bool broken;      /* the manifest is not as it should be: final */
     enum ds_commit_phase phase;
     bool only_new;              /* it is of files that have no state yet */
     size_t next;                /* the member that is looked at next */
@@ -41,13 +43,17 @@ struct ds_export {
     struct ds_line *line; /* of a directory, once there is one */
     char *file;           /* its name in the state */
     struct ds_data data;
-    const struct ds_checkpoint *now; /* what a commit would say. Lent */
-    struct ds_checkpoint last;       /* what the last one has said */
-    bool exists;                     /* the state has it */
-    bool resume;                     /* it goes on from there */
-    bool empty_first;                /* what is there is to be overwritten */
-    bool first;                      /* waits for its first state */
-    bool listed;                     /* the manifest has it */
+    const struct ds_checkpoint *now;      /* what a commit would say. Lent */
+    struct ds_checkpoint last;            /* what the last one has said */
+    bool exists;                          /* the state has it */
+    bool resume;                          /* it goes on from there */
+    bool empty_first;                     /* what is there is to be overwritten */
+    struct ds_checkpoint_segment segment; /* the current one; number 0: there are none */
+    bool seal;                            /* it is to be sealed */
+    bool finish; /* what `last` says of it is to be sealed, and nothing else */
+    bool first;  /* waits for its first state */
+    bool listed; /* the manifest has it */
+    bool confirmed;
     bool ready;
     bool changed;
     bool prepared; /* synced in the commit under way */
@@ -62,7 +68,9 @@ enum dstream_code ds_set_add(struct ds_exports *s, const char *file, struct ds_e
 void ds_member_free(struct ds_export *x);
 /* Syncs it and makes `last` what the new state is to say. */
 enum dstream_code ds_member_prepare(struct ds_export *x);
-/* That state is durable: what had to wait for it. */
-enum dstream_code ds_member_recorded(struct ds_export *x);
+/* That state is durable: what had to wait for it. *more: the state has to be written once more. */
+enum dstream_code ds_member_recorded(struct ds_export *x, bool *more);
+/* Waits for something that a commit does. */
+bool ds_member_waits(const struct ds_export *x);
 
 #endif

@@ -69,11 +69,13 @@ void exported_same(const char *what, struct e2e_bytes want)
 
 void exported_remove(void)
 {
-    const char *const suffixes[] = {"", ".dstate", ".dstate.tmp"};
-    for (size_t i = 0; i < 3; i++) {
+    const char *const suffixes[] = {"", ".dstate", ".dstate.tmp", ".partial", ".manifest.ndjson"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
         if (unlink(e2e_printf("%s%s", exported(), suffixes[i])) < 0 && errno != ENOENT)
             cr_assert_fail("unlink: %s", strerror(errno));
     }
+    for (size_t i = 1; unlink(e2e_printf("%s-%06zu", exported(), i)) == 0; i++)
+        continue;
 }
 
 static int by_name(const void *a, const void *b)
@@ -142,6 +144,25 @@ struct e2e_bytes snapshot_all(void)
     return snapshot(e2e_path(""));
 }
 
+struct e2e_bytes rotated(const char *path, const char *suffix, size_t *n)
+{
+    struct e2e_bytes all = e2e_text("");
+    for (*n = 0;; ++*n) {
+        const char *name = e2e_printf("%s-%06zu%s", path, *n + 1, suffix);
+        if (!e2e_exists(name))
+            break;
+        struct e2e_bytes b = e2e_read_file(name);
+        cr_assert_gt(b.n, 0, "%s is empty", name);
+        e2e_add(&all, b.p, b.n);
+    }
+    const char *last = e2e_printf("%s%s.partial", path, suffix);
+    if (e2e_exists(last)) {
+        struct e2e_bytes b = e2e_read_file(last);
+        e2e_add(&all, b.p, b.n);
+    }
+    return all;
+}
+
 /* --- the state -------------------------------------------------------------------------------- */
 
 /* What it says, or NULL while there is no state. */
@@ -179,6 +200,16 @@ size_t file_length(const char *path)
 static bool file_is_long(void *n)
 {
     return file_length(exported()) >= *(size_t *)n;
+}
+
+static bool partial_is_long(void *n)
+{
+    return file_length(e2e_printf("%s.partial", exported())) >= *(size_t *)n;
+}
+
+void exported_until_partial(size_t n)
+{
+    e2e_wait_for(partial_is_long, &n, e2e_printf("%zu bytes in the segment", n));
 }
 
 static bool state_is_long(void *n)

@@ -28,12 +28,16 @@ void exported_same(const char *what, struct e2e_bytes want);
 void exported_alone(void);
 /* Removes it and its state. */
 void exported_remove(void);
+/* The segments of an output that is rotated, and what is not finished of it, joined. *n: how many
+ * there are with names. `suffix` is behind their numbers. */
+struct e2e_bytes rotated(const char *path, const char *suffix, size_t *n);
 /* What `dstream state show` says of its state behind "name: ". */
 char *exported_state(const char *name);
 size_t exported_state_length(void);
 size_t file_length(const char *path);
 /* Waits until the file, or its state, is so long. */
 void exported_until_length(size_t n);
+void exported_until_partial(size_t n); /* the segment that is written to */
 void exported_until_state_length(size_t n);
 
 /* All names in a directory but those of locks, with contents, inodes and times: compared before and

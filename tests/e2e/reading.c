@@ -77,3 +77,11 @@ void reading_until_said(struct e2e_process *p, const char *text, size_t n)
     struct repeated r = {text, n};
     e2e_until(p, said_so_often, &r, e2e_printf("it said \"%s\" %zu times", text, n));
 }
+
+size_t reading_lines(const char *text)
+{
+    size_t n = 0;
+    for (; (text = strchr(text, '\n')); text++)
+        n++;
+    return n;
+}

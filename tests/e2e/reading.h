@@ -18,6 +18,8 @@ char *reading_position(struct e2e_process *p);
 long reading_peak(pid_t pid);
 /* How many times a text is in its messages. */
 size_t reading_said(const struct e2e_process *p, const char *text);
+/* How many lines a text has. */
+size_t reading_lines(const char *text);
 void reading_until_said(struct e2e_process *p, const char *text, size_t n);
 
 #endif

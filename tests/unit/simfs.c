@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,8 +284,17 @@ static int op_lock(void *ctx, int fd, enum ds_lock kind)
 
 /* --- the whole -------------------------------------------------------------------------------- */
 
+/* A million times the same size: memory that went back to the system each time would cost more than
+ * all the rest. */
+static void keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 64 * 1024 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 256 * 1024 * 1024);
+}
+
 struct sim_fs *sim_new(const char *const paths[SIM_DIRS])
 {
+    keep_memory();
     struct sim_fs *fs = calloc(1, sizeof *fs);
     cr_assert_not_null(fs);
     fs->ops = (struct ds_fileops){.open = op_open,

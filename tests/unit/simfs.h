@@ -12,10 +12,10 @@
 #include "store/fileops.h"
 
 enum {
-    SIM_FILES = 96,
+    SIM_FILES = 128,
     SIM_SIZE = 2048,
     SIM_DIRS = 2,
-    SIM_NAMES = 12,
+    SIM_NAMES = 16,
     SIM_CHANGES = 48,
     SIM_FDS = 16
 };

@@ -304,13 +304,13 @@ Test(checkpoint, fits_only_the_same_stream_format_and_start)
         struct ds_checkpoint_ask ask;
         enum dstream_code code;
     } cases[] = {
-        {{"https://example.org/s?a=b", NULL, NULL, 0, NULL, false}, DSTREAM_OK},
-        {{"https://me@example.org/s?a=b&token=other", "ndjson", "-1", 0, NULL, false}, DSTREAM_OK},
-        {{"https://example.org/s?a=c", NULL, NULL, 0, NULL, false}, DSTREAM_ERR_STATE_MISMATCH},
-        {{"https://example.org/s", NULL, NULL, 0, NULL, false}, DSTREAM_ERR_STATE_MISMATCH},
-        {{"https://example.org/s?a=b", "raw", NULL, 0, NULL, false}, DSTREAM_ERR_ARGUMENT},
-        {{"https://example.org/s?a=b", NULL, "now", 0, NULL, false}, DSTREAM_ERR_ARGUMENT},
-        {{"https://example.org/s?a=b", NULL, "-1", 1, NULL, false}, DSTREAM_ERR_ARGUMENT},
+        {{"https://example.org/s?a=b", NULL, NULL, 0, NULL}, DSTREAM_OK},
+        {{"https://me@example.org/s?a=b&token=other", "ndjson", "-1", 0, NULL}, DSTREAM_OK},
+        {{"https://example.org/s?a=c", NULL, NULL, 0, NULL}, DSTREAM_ERR_STATE_MISMATCH},
+        {{"https://example.org/s", NULL, NULL, 0, NULL}, DSTREAM_ERR_STATE_MISMATCH},
+        {{"https://example.org/s?a=b", "raw", NULL, 0, NULL}, DSTREAM_ERR_ARGUMENT},
+        {{"https://example.org/s?a=b", NULL, "now", 0, NULL}, DSTREAM_ERR_ARGUMENT},
+        {{"https://example.org/s?a=b", NULL, "-1", 1, NULL}, DSTREAM_ERR_ARGUMENT},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct dstream_error err = {0};
