@@ -4,7 +4,6 @@
  * library, as its own files have it, so the test moves to a network and a mount namespace of its
  * own, where the system allows for that.
  */
-#define _GNU_SOURCE /* unshare() */
 #include "config.h"
 
 #include "tests/e2e/harness.h"
