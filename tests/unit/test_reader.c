@@ -383,6 +383,33 @@ SCENARIO(reader_sse, data_and_control_are_a_batch, live_auto)
     cr_assert(p->aborted);
 }
 
+/* A batch has its own control event's cursor or none; requests go on with the last one. */
+SCENARIO(reader_sse, a_cursor_is_echoed_until_there_is_another, live_auto)
+{
+    to_sse(p);
+    body(p, "event: data\ndata: [1]\n\n");
+    body(p, CONTROL("\"streamNextOffset\":\"b\",\"streamCursor\":\"1\""));
+    last(p, "a+0>b c");
+    body(p, "event: data\ndata: [2]\n\n");
+    body(p, CONTROL("\"streamNextOffset\":\"c\",\"streamCursor\":\"\""));
+    last(p, "b+0>c");
+    p->now += 60000;
+    over(p, DS_END_COMPLETE);
+    asks(p, "cursor=1&live=sse&offset=c");
+}
+
+/* They are a browser's: positions are offsets here, and when to come back is decided otherwise. */
+SCENARIO(reader_sse, ids_and_retry_are_ignored, live_auto)
+{
+    to_sse(p);
+    body(p, "id: z\nretry: 86400000\nevent: data\ndata: [1]\n\nid: y\n");
+    body(p, CONTROL("\"streamNextOffset\":\"b\""));
+    last(p, "a+0>b");
+    p->now += 60000;
+    over(p, DS_END_COMPLETE);
+    asks(p, "live=sse&offset=b");
+}
+
 SCENARIO(reader_sse, what_no_control_event_covers_is_not_delivered, live_auto)
 {
     to_sse(p);

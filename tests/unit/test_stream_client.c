@@ -354,6 +354,39 @@ Test(stream_client, appends_are_repeated_where_that_is_safe)
     APPENDS("M.", true, true, "b", DSTREAM_ERR_REDIRECT, ok);
 }
 
+/* Loses the first answer, and notes under which id each append comes. */
+static enum take lose_one(void *ctx, struct asked *a)
+{
+    char(*ids)[64] = ctx;
+    if (strcmp(a->method, "POST") != 0)
+        return TAKE;
+    size_t n = 0;
+    while (ids[n][0])
+        n++;
+    asked_header(a->head, "Producer-Id", ids[n], sizeof ids[n]);
+    return n == 0 ? LOSE : TAKE;
+}
+
+/* Its number may be taken or not, so that no other could be given. */
+Test(stream_client, behind_an_unknown_outcome_the_identity_is_a_new_one)
+{
+    struct taker *t = taker_new(TEXT);
+    char ids[4][64] = {""};
+    dstream_stream *s = open_on(NULL, t, quick());
+    t->plan = lose_one;
+    t->ctx = ids;
+    append(s, "a", DSTREAM_ERR_OUTCOME_UNKNOWN);
+    append(s, "b", DSTREAM_OK);
+    append(s, "c", DSTREAM_OK);
+    cr_assert_eq(strlen(ids[0]), 32);
+    cr_assert_eq(strlen(ids[1]), 32);
+    cr_assert_str_neq(ids[0], ids[1]);
+    cr_assert_str_eq(ids[1], ids[2]);
+    cr_assert_str_eq(taker_data(t), "abc");
+    dstream_stream_free(s);
+    taker_free(t);
+}
+
 /* What lies behind an append that may be stored, in one that ends with the letter. */
 static void lies_behind(const char *what, enum dstream_code cause, int status)
 {
