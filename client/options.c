@@ -260,6 +260,14 @@ enum dstream_code dstream_options_set_on_notice(dstream_options *o, dstream_on_n
     return DSTREAM_OK;
 }
 
+enum dstream_code dstream_options_set_replica_lag(dstream_options *o, int64_t ms)
+{
+    if (ms < 0)
+        return DSTREAM_ERR_ARGUMENT;
+    o->limits.replica_lag = ms;
+    return DSTREAM_OK;
+}
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 enum dstream_code dstream_options_set_epoch_auto(dstream_options *o, uint64_t highest)

@@ -286,6 +286,10 @@ typedef void (*dstream_on_notice)(void *ctx, dstream_reader *r, enum dstream_not
                                   int64_t delay_ms, const dstream_error *why);
 DSTREAM_API enum dstream_code dstream_options_set_on_notice(dstream_options *o,
                                                             dstream_on_notice on_notice, void *ctx);
+/* For how long an answer that looks like that of another stream (or of none: 404 on one that was
+ * there) may be a replica's that lags behind, milliseconds: until then it is asked again. 0: not at
+ * all. Default: 10000. */
+DSTREAM_API enum dstream_code dstream_options_set_replica_lag(dstream_options *o, int64_t ms);
 /* A request header, "Name: value". May be called repeatedly. ERR_ARGUMENT for a line break, a
  * missing colon, or a name that the library sets itself. */
 DSTREAM_API enum dstream_code dstream_options_add_header(dstream_options *o, const char *header);

@@ -50,3 +50,4 @@ SESSION(measures, "benchmark")
 
 FAULTS(tries_again, "faults-retry")
 FAULTS(takes_no_rubbish, "faults-network")
+FAULTS(minds_what_befalls_a_method, "faults-methods")

@@ -662,6 +662,37 @@ Test(client, retries_as_often_as_it_is_told)
     dstream_options_free(o);
 }
 
+/* There is a stream, and then there is none. */
+static void serve_once(void *ctx, int fd)
+{
+    static const char none[] = "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n";
+    char head[4096];
+    (void)ctx;
+    if (listener_head(fd, head, sizeof head))
+        answer(fd, "a", 1, false);
+    while (listener_head(fd, head, sizeof head))
+        listener_send(fd, none, sizeof none - 1);
+}
+
+Test(client, a_replica_may_lag_for_as_long_as_it_is_told)
+{
+    struct listener *l = listener_start(serve_once, NULL);
+    dstream_options *o = dstream_options_new();
+    const dstream_batch *b;
+    dstream_reader *r;
+    char url[128];
+    snprintf(url, sizeof url, "%s/s", listener_url(l));
+    cr_assert_eq(dstream_options_set_replica_lag(o, -1), DSTREAM_ERR_ARGUMENT);
+    cr_assert_eq(dstream_options_set_replica_lag(o, 0), DSTREAM_OK);
+    cr_assert_eq(dstream_reader_open(&r, NULL, url, o), DSTREAM_OK);
+    dstream_options_free(o);
+    cr_assert_eq(dstream_reader_next(r, LIMIT_MS, &b), DSTREAM_NEXT_BATCH);
+    cr_assert_eq(dstream_reader_next(r, 900, &b), DSTREAM_NEXT_ERROR); /* it asks after 1 s first */
+    cr_assert_eq(dstream_error_code(dstream_reader_error(r)), DSTREAM_ERR_DELETED);
+    dstream_reader_free(r);
+    listener_stop(l);
+}
+
 Test(client, retries_that_cannot_be)
 {
     dstream_options *o = dstream_options_new();
