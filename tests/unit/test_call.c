@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/reason.h"
 #include "producer/call.h"
 
@@ -881,6 +882,53 @@ Test(call, tells_the_truth_whatever_happens)
     for (size_t k = 0; k < COUNT(kinds); k++)
         cr_expect_gt(good_ends[k], 1000);
     cr_expect_gt(doubts, 1000);
+}
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+/* What is allocated from here on fails after so many; false where the call ended for it. */
+static bool asks_after(struct life *l, long allocations)
+{
+    ds_alloc_fail_after(allocations);
+    bool asked = to_request(l);
+    ds_alloc_fail_after(-1);
+    if (!asked)
+        cr_assert_eq(ds_call_error(l->call)->code, DSTREAM_ERR_NOMEM, "%s",
+                     ds_call_error(l->call)->message);
+    return asked;
+}
+
+Test(call, each_allocation_may_fail)
+{
+    static const struct ending there = {
+        .status = 307, .left = true, .redirect = "http://h/elsewhere"};
+    for (size_t k = 0; k < COUNT(kinds); k++) {
+        struct ds_call_config c = config_of(kinds[k]);
+        struct life l = {.now = 1000000};
+        struct dstream_error err = {0};
+        unsigned failed = 0;
+        for (long n = 0; n < 40; n++) {
+            ds_alloc_fail_after(n);
+            enum dstream_code rc = ds_call_new(&l.call, &c, &err);
+            ds_alloc_fail_after(-1);
+            cr_assert(rc == DSTREAM_OK || (rc == DSTREAM_ERR_NOMEM && !l.call));
+            failed += rc != DSTREAM_OK;
+            ds_call_free(l.call);
+            begin(&l, &c);
+            bool goes_on = asks_after(&l, n);
+            if (goes_on) {
+                give(&l, &there);
+                goes_on = asks_after(&l, n);
+            }
+            if (goes_on)
+                give(&l, &good);
+            failed += !goes_on;
+            ds_call_free(l.call);
+            l.call = NULL;
+        }
+        cr_assert_gt(failed, 0);
+        cr_assert_lt(failed, 60);
+    }
 }
 
 /* --- with an identity ------------------------------------------------------------------------- */
