@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "cli/signals.h"
+#include "cli/stage.h"
 #include "devserver/server.h"
 
 static int ended_by;
@@ -57,9 +58,13 @@ int ds_cmd_serve(struct ds_cli *c)
                                    .poll_time = o->poll_time};
     struct dstream_error err = {0};
     struct ds_server *s;
+    struct ds_stage stage;
     raise_limit();
     if (c->nargs > 0)
         return ds_cli_usage(c, "serve takes no arguments");
+    if (o->fault)
+        (void)ds_fault_parse(o->fault, &so.fault);
+    ds_stage_init(&stage, c, &so);
     enum dstream_code rc = ds_server_new(&s, &so, &err);
     if (rc == DSTREAM_ERR_ARGUMENT)
         return ds_cli_usage(c, "--listen: %s", err.message);
@@ -68,8 +73,11 @@ int ds_cmd_serve(struct ds_cli *c)
     if (ds_server_is_public(s))
         ds_cli_warn(c, "whoever can reach %s can read, write and delete its streams",
                     ds_server_url(s));
-    int status = serve(c, s);
+    int status = ds_stage_load(&stage, s);
+    if (status == DS_EXIT_OK)
+        status = serve(c, s);
     ds_server_free(s);
+    ds_stage_free(&stage);
     if (ended_by)
         ds_cli_die(ended_by);
     return status;

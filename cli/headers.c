@@ -25,7 +25,7 @@ static bool is_secret(const char *header, size_t n)
 }
 
 /* NULL, or what is wanted instead. */
-static const char *add(struct ds_cli_options *o, struct ds_header_list *list, const char *header,
+static const char *add(struct ds_cli_options *o, struct ds_texts *list, const char *header,
                        size_t n)
 {
     const char **at = ds_realloc(list->at, (list->n + 1) * sizeof *at);
@@ -55,7 +55,7 @@ bool ds_headers_have(const struct ds_cli_options *o, const char *name)
     return false;
 }
 
-static const char *add_lines(struct ds_cli_options *o, struct ds_header_list *list, const char *p,
+static const char *add_lines(struct ds_cli_options *o, struct ds_texts *list, const char *p,
                              size_t n)
 {
     const char *wanted = NULL;
@@ -90,8 +90,7 @@ static const char *read_file(struct ds_buf *b, const char *path)
     return wanted;
 }
 
-static const char *take_file(struct ds_cli_options *o, struct ds_header_list *list,
-                             const char *path)
+static const char *take_file(struct ds_cli_options *o, struct ds_texts *list, const char *path)
 {
     struct ds_buf b;
     ds_buf_init(&b, FILE_MAX);
@@ -102,7 +101,7 @@ static const char *take_file(struct ds_cli_options *o, struct ds_header_list *li
     return wanted;
 }
 
-static const char *take(struct ds_cli_options *o, struct ds_header_list *list, char *value)
+static const char *take(struct ds_cli_options *o, struct ds_texts *list, char *value)
 {
     if (value[0] == '@')
         return take_file(o, list, value + 1);

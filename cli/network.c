@@ -62,7 +62,7 @@ static void say_foreign(struct ds_cli *c, const char *what, const char *url)
     ds_cli_warn(c, "%s: %s not sent there: it is of another origin", shown, what);
 }
 
-static enum dstream_code put_headers(dstream_options *o, const struct ds_header_list *list,
+static enum dstream_code put_headers(dstream_options *o, const struct ds_texts *list,
                                      struct dstream_error *err)
 {
     enum dstream_code rc = DSTREAM_OK;

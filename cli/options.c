@@ -12,6 +12,7 @@
 #include "cli/headers.h"
 #include "store/segment.h"
 #include "cli/pace.h"
+#include "devserver/fault.h"
 #include "producer/producer.h"
 
 /* --- commands --------------------------------------------------------------------------------- */
@@ -273,6 +274,40 @@ static const char *set_to_auth_file(struct ds_cli_options *o, const struct ds_op
     return ds_headers_auth_to(o, value);
 }
 
+static const char *add_text(struct ds_texts *list, char *value)
+{
+    const char **all = ds_realloc(list->at, (list->n + 1) * sizeof *all);
+    if (!all)
+        return "more memory";
+    list->at = all;
+    list->at[list->n++] = value;
+    return NULL;
+}
+
+static const char *set_load(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    const char *equals = strrchr(value, '=');
+    (void)self;
+    return equals && equals > value && equals[1] ? add_text(&o->loads, value)
+                                                 : "FILE=PATH, PATH being that of the stream";
+}
+
+static const char *set_replay(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    return *value ? add_text(&o->replays, value) : "FILE, or FILE=PATH";
+}
+
+static const char *set_fault(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    struct ds_fault f;
+    (void)self;
+    o->fault = value;
+    return ds_fault_parse(value, &f)
+               ? NULL
+               : "drop-after=BYTES,status=CODE,stall=DURATION,split=BYTES,every=N, some of them";
+}
+
 /* One that names a password is blanked out of the process list. */
 static const char *set_proxy(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
@@ -404,7 +439,7 @@ const struct ds_option ds_option_table[] = {
      "Where to play to: -, standard output, which is the default, or the URL of a stream, which is "
      "written exactly once.",
      set_text, AT(to)},
-    {"speed", 0, "SPEED", false, false, DS_GROUP_RANGE, DS_CMD_REPLAY, NULL,
+    {"speed", 0, "SPEED", false, false, DS_GROUP_RANGE, DS_CMD_REPLAY | DS_CMD_SERVE, NULL,
      "How fast to play: 1, the default, with the recorded timing; N, so many times as fast; or "
      "max.",
      set_speed, 0},
@@ -529,8 +564,9 @@ const struct ds_option ds_option_table[] = {
      set_on_gone, 0},
 
     {"type", 0, "TYPE", false, false, DS_GROUP_WRITING,
-     DS_CMD_CREATE | DS_CMD_WRITE | DS_CMD_DECODE, "type",
-     "The stream's content type, as application/json. write asks the server where it is not given.",
+     DS_CMD_CREATE | DS_CMD_WRITE | DS_CMD_DECODE | DS_CMD_SERVE, "type",
+     "The stream's content type, as application/json. write asks the server where it is not given; "
+     "serve goes by the name of a file that is loaded.",
      set_text, AT(type)},
     {"ttl", 0, "DURATION", false, false, DS_GROUP_WRITING, DS_CMD_CREATE | PRODUCING, "ttl",
      "The stream goes when it was not used for this long: whole seconds. write: with --create.",
@@ -603,6 +639,20 @@ const struct ds_option ds_option_table[] = {
      "How long an SSE connection lasts. The default is 60s.", set_duration, AT(sse_time)},
     {"poll-time", 0, "DURATION", false, false, DS_GROUP_SERVER, DS_CMD_SERVE, NULL,
      "How long a long-poll is held. The default is 30s.", set_duration, AT(poll_time)},
+    {"load", 0, "FILE=PATH", false, false, DS_GROUP_SERVER, DS_CMD_SERVE, NULL,
+     "Make a stream at PATH of what FILE has. JSON (.json, .ndjson, .jsonl, or by --type): values "
+     "that become messages. May be given repeatedly.",
+     set_load, 0},
+    {"replay", 0, "FILE[=PATH]", false, false, DS_GROUP_SERVER, DS_CMD_SERVE, NULL,
+     "Play a recording, with its timing, as a stream at PATH; without one, at the path of the "
+     "stream that was recorded. It begins when it is first read. May be given repeatedly.",
+     set_replay, 0},
+    {"fault", 0, "FAULTS", false, false, DS_GROUP_SERVER, DS_CMD_SERVE, NULL,
+     "Trouble for who tests a client, joined by commas. Each second read (every=N: each N-th): "
+     "status=CODE, it is answered so; drop-after=BYTES, its connection is cut behind so many bytes "
+     "of the body; stall=DURATION, its body begins so late. All reads: split=BYTES, bodies go out "
+     "in pieces of at most so many bytes.",
+     set_fault, 0},
 
     {"batches", 0, NULL, false, false, DS_GROUP_DECODING, DS_CMD_DECODE, NULL,
      "Print what a reader would deliver instead of the events.", set_flag, AT(batches)},
@@ -828,10 +878,12 @@ void ds_cli_options_free(struct ds_cli_options *o)
     ds_free(o->owned);
     ds_free(o->headers.at);
     ds_free(o->to_headers.at);
+    ds_free(o->loads.at);
+    ds_free(o->replays.at);
     ds_free(o->resolve);
     o->owned = NULL;
     o->resolve = NULL;
-    o->headers = o->to_headers = (struct ds_header_list){.n = 0};
+    o->headers = o->to_headers = o->loads = o->replays = (struct ds_texts){.n = 0};
     o->proxy = NULL;
     o->nowned = o->nresolve = 0;
 }

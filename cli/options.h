@@ -33,7 +33,7 @@ enum ds_command {
 
 enum ds_format_kind { DS_FORMAT_AUTO, DS_FORMAT_RAW, DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE };
 
-struct ds_header_list {
+struct ds_texts {
     const char **at;
     size_t n;
 };
@@ -74,8 +74,8 @@ struct ds_cli_options {
     uint64_t sync_bytes; /* --sync SIZE; 0: not by size */
     bool sync_batch, strict_verify;
     /* network */
-    struct ds_header_list headers;    /* -H, and STREAM_AUTH */
-    struct ds_header_list to_headers; /* for the stream that is copied or replayed to */
+    struct ds_texts headers;    /* -H, and STREAM_AUTH */
+    struct ds_texts to_headers; /* for the stream that is copied or replayed to */
     bool secret_in_argv; /* a header or a proxy with a secret was given on the command line */
     const char *cacert, *cert, *key;
     bool insecure, netrc, http1;
@@ -108,6 +108,8 @@ struct ds_cli_options {
     const char *listen; /* --listen HOST:PORT */
     uint64_t page_size;
     int64_t sse_time, poll_time;
+    struct ds_texts loads, replays; /* FILE=PATH, FILE[=PATH] */
+    const char *fault;              /* as ds_fault_parse() takes it; NULL: none */
     /* decode */
     bool batches;
     const char *encoding;

@@ -232,6 +232,13 @@ enum ds_player_step ds_player_step(struct ds_player *p, int64_t now, struct dstr
     return now >= p->due ? DS_PLAYER_BATCH : DS_PLAYER_WAIT;
 }
 
+void ds_player_restart(struct ds_player *p, int64_t now)
+{
+    p->pace.start = now;
+    if (p->begun)
+        p->due = ds_pace_due(&p->pace, p->in.entry.time, now);
+}
+
 void ds_player_taken(struct ds_player *p)
 {
     ds_span_advance(&p->span, &p->batch, &p->at, NULL);

@@ -69,6 +69,8 @@ void ds_player_close(struct ds_player *p);
 enum ds_player_step ds_player_step(struct ds_player *p, int64_t now, struct dstream_error *err);
 /* The batch was taken as far as the span said. */
 void ds_player_taken(struct ds_player *p);
+/* What was not taken yet is reckoned as if the first entry had been due now. */
+void ds_player_restart(struct ds_player *p, int64_t now);
 /* When the batch under way was recorded, ms since 1970. */
 int64_t ds_player_received(const struct ds_player *p);
 /* At the end: bytes of a last line that was not whole, and was no entry. */

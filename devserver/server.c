@@ -47,6 +47,9 @@ struct client {
 /* One request of a connection. */
 struct request {
     struct ds_server *server;
+    bool read;             /* it is a GET, */
+    bool faulty;           /* one that is to meet trouble: */
+    int64_t stalled_until; /* the body does not begin before */
     struct client *client; /* NULL: nobody watches for its hang-up */
     struct MHD_Connection *connection;
     struct ds_target target;
@@ -70,6 +73,9 @@ struct ds_server {
     struct ds_api api;
     struct ds_place place;
     int64_t sse_time, poll_time;
+    struct ds_server_options options; /* of those the callbacks and the trouble */
+    unsigned reads;
+    int64_t due;   /* when on_time wants to be called */
     size_t bodies; /* bytes of all requests' bodies */
     struct request *waiting;
     struct client *hung_up; /* noticed in this turn */
@@ -148,8 +154,44 @@ static void on_changed(void *ctx, struct ds_stream *stream)
 
 /* --- answering -------------------------------------------------------------------------------- */
 
-/* What is answered from a stream outlives the request's own data. */
+/* --- trouble ---------------------------------------------------------------------------------- */
+
+static void count_read(struct request *q)
+{
+    const struct ds_fault *f = &q->server->options.fault;
+    q->read = true;
+    q->faulty = f->every > 0 && ++q->server->reads % f->every == 0;
+    if (q->faulty && f->stall > 0)
+        q->stalled_until = now_ms() + f->stall;
+}
+
+/* Before `*size` bytes of a body are given, from `at` on. True where *rc is to be returned instead.
+ */
+static bool trouble(struct request *q, uint64_t at, size_t *size, ssize_t *rc)
+{
+    const struct ds_fault *f = &q->server->options.fault;
+    if (q->server->stopping || !q->read)
+        return false;
+    *rc = 0;
+    if (q->stalled_until > now_ms() && !gone(q)) {
+        suspend(q, q->reply.stream, q->stalled_until);
+        return true;
+    }
+    *rc = MHD_CONTENT_READER_END_WITH_ERROR;
+    if (q->faulty && f->drops && at >= f->drop_after)
+        return true;
+    if (q->faulty && f->drops && *size > f->drop_after - at)
+        *size = (size_t)(f->drop_after - at);
+    if (f->split > 0 && *size > f->split)
+        *size = f->split;
+    return false;
+}
+
+/* --- bodies ----------------------------------------------------------------------------------- */
+
+/* What is answered from a stream outlives the request's own data, but for when it is asked for. */
 struct answer {
+    struct request *request;
     struct ds_stream *stream;
     size_t start, end;
 };
@@ -158,6 +200,9 @@ struct answer {
 static ssize_t read_page(void *ctx, uint64_t at, char *to, size_t size)
 {
     const struct answer *a = ctx;
+    ssize_t rc;
+    if (trouble(a->request, at, &size, &rc))
+        return rc;
     size_t n = 0, pos = a->start + (size_t)at;
     bool json = a->stream->json;
     if (json && at == 0 && size > 0)
@@ -181,12 +226,13 @@ static void free_answer(void *ctx)
     ds_free(a);
 }
 
-static struct MHD_Response *page_response(const struct ds_reply *r)
+static struct MHD_Response *page_response(struct request *q)
 {
+    const struct ds_reply *r = &q->reply;
     struct answer *a = ds_malloc(sizeof *a);
     if (!a)
         return NULL;
-    *a = (struct answer){ds_stream_hold(r->stream), r->start, r->end};
+    *a = (struct answer){q, ds_stream_hold(r->stream), r->start, r->end};
     size_t n = r->end - r->start;
     /* The brackets, and the comma that is left out. */
     if (r->stream->json)
@@ -202,9 +248,11 @@ static ssize_t read_events(void *ctx, uint64_t at, char *to, size_t size)
 {
     struct request *q = ctx;
     size_t n = 0;
-    (void)at;
+    ssize_t rc;
     if (q->server->stopping)
         return MHD_CONTENT_READER_END_OF_STREAM;
+    if (trouble(q, at, &size, &rc))
+        return rc;
     switch (ds_feed_take(&q->feed, to, size, &n, now_ms(), wall_ms())) {
     case DS_FEED_BYTES:
         return (ssize_t)n;
@@ -238,7 +286,7 @@ static struct MHD_Response *response_for(struct request *q)
     if (r->kind == DS_REPLY_EVENTS)
         return events_response(q);
     if (r->kind == DS_REPLY_PAGE)
-        return page_response(r);
+        return page_response(q);
     return MHD_create_response_from_buffer(strlen(r->text), (void *)(uintptr_t)r->text,
                                            MHD_RESPMEM_PERSISTENT);
 }
@@ -312,9 +360,22 @@ static void make_reply(struct request *q, const char *method, struct ds_fields *
     q->has_reply = true;
 }
 
+/* A GET is seen once, however often its connection is woken. */
+static bool begin_read(struct request *q)
+{
+    const struct ds_server_options *o = &q->server->options;
+    count_read(q);
+    if (o->on_read)
+        o->on_read(o->ctx, q->target.path, now_ms());
+    q->server->again = true;
+    return !q->faulty || o->fault.status == 0;
+}
+
 static enum MHD_Result answer(struct request *q, const char *method)
 {
     struct taking t = {0};
+    if (!q->read && strcmp(method, "GET") == 0 && !begin_read(q))
+        return send_error(q, q->server->options.fault.status, "Trouble, as was asked for");
     MHD_get_connection_values(q->connection, MHD_HEADER_KIND, take_field, &t);
     if (!t.failed)
         make_reply(q, method, &t.fields);
@@ -501,7 +562,7 @@ static int64_t next_due(const struct ds_server *s, int64_t now)
         due = now + (ms < INT32_MAX ? (int64_t)ms : INT32_MAX);
     for (const struct request *q = s->waiting; q; q = q->next)
         due = q->due < due ? q->due : due;
-    return due;
+    return s->due < due ? s->due : due;
 }
 
 /* Waits for something to do, and notes who has hung up. -1 with errno. */
@@ -537,6 +598,8 @@ static void wake_due(struct ds_server *s)
 static enum dstream_code turn(struct ds_server *s, const sigset_t *signals,
                               struct dstream_error *err)
 {
+    if (s->options.on_time)
+        s->due = s->options.on_time(s->options.ctx, s, now_ms());
     if (wait_for_events(s, signals) < 0 && errno != EINTR)
         return ds_error_set(err, DSTREAM_ERR_IO, "cannot wait for clients: %s", strerror(errno));
     wake_due(s);
@@ -605,6 +668,8 @@ enum dstream_code ds_server_new(struct ds_server **out, const struct ds_server_o
     uint64_t page = o->page_size > 0 ? o->page_size : MIB;
     s->api.page = page < PAGE_MAX ? (size_t)page : PAGE_MAX;
     s->watch = -1;
+    s->due = DS_NEVER;
+    s->options = *o;
     s->sse_time = o->sse_time >= 0 ? o->sse_time : 60000;
     s->poll_time = o->poll_time >= 0 ? o->poll_time : 30000;
     seed(&s->api);
@@ -649,6 +714,81 @@ void ds_server_free(struct ds_server *s)
     if (s->watch >= 0)
         close(s->watch);
     ds_free(s);
+}
+
+/* --- streams of who runs it ------------------------------------------------------------------- */
+
+static enum dstream_code stored(struct ds_server *s, enum ds_stored rc, const char *path,
+                                struct dstream_error *err)
+{
+    static const struct {
+        enum ds_stored stored;
+        enum dstream_code code;
+        const char *text;
+    } why[] = {
+        {DS_STORED_EXISTS, DSTREAM_ERR_CONFLICT, "there is a stream of that name already"},
+        {DS_STORED_DIFFERS, DSTREAM_ERR_CONFLICT, "there is a stream of that name already"},
+        {DS_STORED_CLOSED, DSTREAM_ERR_CLOSED, "the stream is closed"},
+        {DS_STORED_JSON, DSTREAM_ERR_INPUT, "it is not JSON, or nested too deeply"},
+        {DS_STORED_FULL, DSTREAM_ERR_LIMIT, "the server is full"},
+        {DS_STORED_NOMEM, DSTREAM_ERR_NOMEM, "no memory"},
+    };
+    if (rc == DS_STORED_OK)
+        return DSTREAM_OK;
+    for (size_t i = 0; i < sizeof why / sizeof *why; i++) {
+        if (why[i].stored == rc)
+            return ds_error_set(err, why[i].code, "%s%.300s: %s", s->place.url, path, why[i].text);
+    }
+    return ds_error_set(err, DSTREAM_ERR_CONFLICT, "%s%.300s: it cannot be stored", s->place.url,
+                        path);
+}
+
+static enum dstream_code name(const char *path, struct ds_target *t, struct dstream_error *err)
+{
+    enum dstream_code rc = ds_target_parse(t, path);
+    return rc == DSTREAM_OK || rc == DSTREAM_ERR_NOMEM
+               ? rc
+               : ds_error_set(err, DSTREAM_ERR_ARGUMENT, "%.300s: it cannot be a stream's path",
+                              path);
+}
+
+enum dstream_code ds_server_create(struct ds_server *s, const char *path, const char *type,
+                                   const char *body, size_t len, struct dstream_error *err)
+{
+    struct ds_target t;
+    struct ds_stream *made;
+    enum dstream_code rc = name(path, &t, err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    struct ds_stream_spec spec = {.path = t.path, .type = type, .body = body, .body_len = len};
+    rc = stored(s, ds_store_create(s->api.store, &spec, wall_ms(), &made), path, err);
+    ds_target_free(&t);
+    return rc;
+}
+
+enum dstream_code ds_server_append(struct ds_server *s, const char *path, const char *body,
+                                   size_t len, bool close, struct dstream_error *err)
+{
+    struct ds_target t;
+    enum dstream_code rc = name(path, &t, err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    struct ds_stream *to = ds_store_find(s->api.store, t.path, wall_ms());
+    struct ds_append a = {.body = body, .body_len = len, .close = close};
+    enum ds_stored what = DS_STORED_OK;
+    if (!to || to->deleted) {
+        rc = ds_error_set(err, DSTREAM_ERR_NOT_FOUND, "%s%.300s: the stream was deleted",
+                          s->place.url, path);
+    } else {
+        a.type = to->type;
+        if (len > 0)
+            what = ds_store_append(s->api.store, to, &a, wall_ms());
+        else if (close)
+            what = ds_store_close(s->api.store, to, NULL, wall_ms());
+        rc = stored(s, what, path, err);
+    }
+    ds_target_free(&t);
+    return rc;
 }
 
 const char *ds_server_url(const struct ds_server *s)
