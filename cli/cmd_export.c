@@ -195,6 +195,7 @@ static struct ds_exporter_config config_of(const struct exporting *e, const stru
                  .overwrite = o->overwrite,
                  .append = o->append,
                  .reset = o->reset,
+                 .pack = o->pack,
                  .rotate = !e->rotates      ? NULL
                            : o->rotate_name ? o->rotate_name
                                             : DS_SEGMENT_PATTERN},
@@ -229,6 +230,9 @@ static enum dstream_code name_stream(struct exporting *e, size_t i, struct dstre
         return rc;
     ds_buf_init(&b, 4 * DS_CHECKPOINT_URL_MAX);
     rc = ds_filename_of(&b, x->s.url.data, e->cli->opt.base_url, err);
+    if (rc == DSTREAM_OK &&
+        (ds_buf_adds(&b, ds_pack_suffix(e->cli->opt.pack)) != DSTREAM_OK || !ds_buf_str(&b)))
+        rc = ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a file name");
     x->file = b.data;
     return rc;
 }

@@ -69,6 +69,7 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
         .format = x->c.form || x->c.format != DS_FORMAT_AUTO ? format_name(x, x->c.format) : NULL,
         .from = x->c.from,
         .from_skip = x->c.from_skip,
+        .compression = ds_pack_name(x->c.file.pack),
     };
     const char *path = ds_export_state_path(x->file);
     enum dstream_code rc = ds_checkpoint_fits(was, &ask, path, err);

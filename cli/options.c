@@ -220,6 +220,15 @@ static const char *set_sync(struct ds_cli_options *o, const struct ds_option *se
                : "a duration as 5s, a size as 1MiB, or batch";
 }
 
+static const char *set_pack(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->pack = strcmp(value, "gzip") == 0   ? DS_PACK_GZIP
+              : strcmp(value, "zstd") == 0 ? DS_PACK_ZSTD
+                                           : DS_PACK_NONE;
+    return o->pack != DS_PACK_NONE ? NULL : "gzip or zstd";
+}
+
 static const char *set_age(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     const char *wanted = set_duration(o, self, value);
@@ -479,6 +488,10 @@ const struct ds_option ds_option_table[] = {
      "answer. The default is 1s, and the end in any case. It bounds what has to be read again "
      "after a crash.",
      set_sync, 0},
+    {"compress", 'z', "HOW", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "compress",
+     "Write compressed files: gzip or zstd. They can be read by gunzip or zstd at any time, up to "
+     "the last commit. In a directory their names end in .gz or .zst.",
+     set_pack, 0},
     {"rotate-size", 0, "SIZE", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "rotate-size",
      "Write segments: once FILE.partial has SIZE bytes, and when the stream is closed, it gets a "
      "name of its own, which does not change any more, and a line in FILE.manifest.ndjson, or "

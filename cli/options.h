@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "dstream.h"
+#include "store/pack.h"
 
 enum ds_command {
     DS_CMD_NONE = 0,
@@ -68,6 +69,7 @@ struct ds_cli_options {
     uint64_t rotate_size;  /* 0: not by size */
     int64_t rotate_time;   /* ms; -1: not by time */
     const char *rotate_name;
+    enum ds_pack_kind pack;
     enum ds_format_kind format;
     bool format_given, overwrite, append;
     int64_t sync_ms;     /* --sync DUR; -1: not by time */

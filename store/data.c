@@ -17,9 +17,29 @@ enum dstream_code ds_data_begin(struct ds_data *d, const struct ds_fileops *ops,
     return d->hash ? DSTREAM_OK : ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for an export");
 }
 
+enum dstream_code ds_data_pack(struct ds_data *d, enum ds_pack_kind kind, struct dstream_error *err)
+{
+    if (kind == DS_PACK_NONE)
+        return DSTREAM_OK;
+    d->pack = ds_pack_new(kind);
+    return d->pack ? DSTREAM_OK : ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for an export");
+}
+
+bool ds_data_is_empty(const struct ds_data *d)
+{
+    return d->length == 0 && !(d->pack && ds_pack_is_open(d->pack));
+}
+
+void ds_data_set_length(struct ds_data *d, uint64_t length)
+{
+    d->length = d->whole = length;
+}
+
 void ds_data_end(struct ds_data *d)
 {
     ds_data_close(d);
+    ds_pack_free(d->pack);
+    d->pack = NULL;
     if (d->hash)
         ds_hash_free(d->hash);
     ds_free(d->name);
@@ -64,7 +84,9 @@ void ds_data_close(struct ds_data *d)
 {
     if (d->fd >= 0)
         ds_file_close(d->ops, &d->fd);
-    d->length = 0;
+    if (d->pack)
+        ds_pack_drop(d->pack);
+    ds_data_set_length(d, 0);
     d->longer = d->dirty = false;
 }
 
@@ -114,7 +136,7 @@ enum dstream_code ds_data_compare(struct ds_data *d, const struct ds_checkpoint 
                           "%s: its contents are not those that %s speaks of: put back the right "
                           "file, or give --reset --overwrite to export anew",
                           d->path, state);
-    d->length = c->length;
+    ds_data_set_length(d, c->length);
     d->longer = size > c->length;
     return rc;
 }
@@ -126,10 +148,34 @@ enum dstream_code ds_data_cut(struct ds_data *d, uint64_t length, struct dstream
     int rc = d->ops->truncate(d->ops->ctx, d->fd, length);
     if (rc < 0)
         return ds_file_error(err, d->path, "cut it to the length of its state", rc);
-    d->length = length;
+    ds_data_set_length(d, length);
     d->longer = false;
     d->dirty = true;
     return DSTREAM_OK;
+}
+
+static int put(void *ctx, const void *p, size_t n)
+{
+    struct ds_data *d = ctx;
+    int rc = ds_file_write(d->ops, d->fd, p, n, d->length);
+    /* Part of it may be there. Cut off, it leaves room for the last state; if that fails, the next
+     * run does it. */
+    if (rc < 0)
+        d->ops->truncate(d->ops->ctx, d->fd, d->length);
+    else
+        d->length += n;
+    return rc;
+}
+
+/* The member under way is of no use. */
+static void spoil(struct ds_data *d)
+{
+    ds_pack_drop(d->pack);
+    d->spoiled = true;
+    d->length = d->whole;
+    int rc = d->ops->truncate(d->ops->ctx, d->fd, d->length);
+    if (d->write_failed == 0)
+        d->write_failed = rc < 0 ? rc : -ECANCELED;
 }
 
 enum dstream_code ds_data_write(struct ds_data *d, const void *p, size_t n,
@@ -137,21 +183,19 @@ enum dstream_code ds_data_write(struct ds_data *d, const void *p, size_t n,
 {
     if (d->write_failed == 0 && n > 0) {
         d->dirty = true;
-        d->write_failed = ds_file_write(d->ops, d->fd, p, n, d->length);
-        /* Part of it may be there. Cut off, it leaves room for the last state; if that fails, the
-         * next run does it. */
-        if (d->write_failed < 0)
-            d->ops->truncate(d->ops->ctx, d->fd, d->length);
+        d->write_failed = d->pack ? ds_pack_add(d->pack, p, n, put, d) : put(d, p, n);
+        if (d->write_failed < 0 && d->pack)
+            spoil(d);
     }
-    if (d->write_failed < 0)
-        return ds_file_error(err, d->path, "write to it", d->write_failed);
-    d->length += n;
-    return DSTREAM_OK;
+    return d->write_failed == 0 ? DSTREAM_OK
+                                : ds_file_error(err, d->path, "write to it", d->write_failed);
 }
 
 void ds_data_undo(struct ds_data *d, uint64_t length)
 {
-    if (d->fd < 0 || length >= d->length)
+    if (d->fd >= 0 && d->pack && !d->spoiled)
+        spoil(d);
+    if (d->fd < 0 || d->pack || length >= d->length)
         return;
     d->length = length;
     /* As after a failed write: what cannot be cut off now is cut off by the next run. Nothing may
@@ -161,15 +205,29 @@ void ds_data_undo(struct ds_data *d, uint64_t length)
         d->write_failed = rc;
 }
 
+static enum dstream_code end_member(struct ds_data *d, struct dstream_error *err)
+{
+    int rc = d->pack ? ds_pack_end(d->pack, put, d) : 0;
+    if (rc == 0)
+        return DSTREAM_OK;
+    d->write_failed = rc;
+    spoil(d);
+    return ds_file_error(err, d->path, "write to it", rc);
+}
+
 enum dstream_code ds_data_sync(struct ds_data *d, struct dstream_error *err)
 {
     if (!d->dirty)
         return DSTREAM_OK;
+    enum dstream_code code = end_member(d, err);
+    if (code != DSTREAM_OK)
+        return code;
     int rc = d->ops->sync_data(d->ops->ctx, d->fd);
     if (rc < 0) {
         d->sync_failed = true;
         return ds_file_error(err, d->path, "sync it", rc);
     }
+    d->whole = d->length;
     d->dirty = false;
     return DSTREAM_OK;
 }

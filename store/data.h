@@ -8,6 +8,7 @@
 
 #include "store/checkpoint.h"
 #include "store/fileops.h"
+#include "store/pack.h"
 
 struct ds_data {
     const struct ds_fileops *ops;
@@ -21,12 +22,25 @@ struct ds_data {
     bool sync_failed; /* final */
     int write_failed; /* the negative errno of it, final */
     struct ds_hash *hash;
+    struct ds_pack *pack; /* NULL: written as it comes */
+    uint64_t whole;       /* length at the end of the last member */
+    bool spoiled;         /* what came since could not be written, or not all of it */
 };
 
 /* Takes the strings, which are freed with ds_free(); NULL ones are ERR_NOMEM. */
 enum dstream_code ds_data_begin(struct ds_data *d, const struct ds_fileops *ops, int dir,
                                 char *name, char *path, struct dstream_error *err);
 void ds_data_end(struct ds_data *d);
+
+/* From now on what is written is packed: a member for all that comes until the next sync.
+ * ERR_NOMEM.
+ */
+enum dstream_code ds_data_pack(struct ds_data *d, enum ds_pack_kind kind,
+                               struct dstream_error *err);
+/* It has nothing, written or packed. */
+bool ds_data_is_empty(const struct ds_data *d);
+/* It is good up to here. */
+void ds_data_set_length(struct ds_data *d, uint64_t length);
 
 /* Opens and locks it where it is there, and says how long it is. ERR_LOCKED, ERR_IO. */
 enum dstream_code ds_data_open(struct ds_data *d, uint64_t *size, struct dstream_error *err);
@@ -46,7 +60,8 @@ enum dstream_code ds_data_cut(struct ds_data *d, uint64_t length, struct dstream
 /* At its end. After a failure nothing more is taken. */
 enum dstream_code ds_data_write(struct ds_data *d, const void *p, size_t n,
                                 struct dstream_error *err);
-/* Takes back what was written since it was `length` long. */
+/* Takes back what was written since it was `length` long; packed, since the last sync: then it is
+ * spoiled, and of what came since nothing can be committed. */
 void ds_data_undo(struct ds_data *d, uint64_t length);
 /* Makes it durable, but for its name. A failure is final. */
 enum dstream_code ds_data_sync(struct ds_data *d, struct dstream_error *err);

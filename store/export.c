@@ -44,9 +44,14 @@ static enum dstream_code without_state(struct ds_export *x, uint64_t size,
     }
     if (!s->append || (s->rotate && !old))
         return refuse_there(x, err);
+    if (x->exists && strcmp(x->last.compression, ds_pack_name(s->pack)) != 0)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                            "%s: what is there is of another compression: give that one, or "
+                            "--overwrite",
+                            x->data.path);
     if (x->exists) /* --reset cuts to the recorded length */
         return ds_data_compare(&x->data, &x->last, size, state, err);
-    x->data.length = size;
+    ds_data_set_length(&x->data, size);
     return DSTREAM_OK;
 }
 
@@ -125,6 +130,8 @@ static enum dstream_code open_member(struct ds_export *x, struct dstream_error *
     enum dstream_code rc =
         ds_data_begin(&x->data, s->ops, s->at.dir, ds_name_with(x->file, suffix), path, err);
     ds_free(plain);
+    if (rc == DSTREAM_OK)
+        rc = ds_data_pack(&x->data, s->pack, err);
     if (rc == DSTREAM_OK)
         rc = load_line(x, err);
     if (rc == DSTREAM_OK)
@@ -306,7 +313,7 @@ bool ds_export_unsealed(const struct ds_export *x)
 
 int64_t ds_export_since(const struct ds_export *x)
 {
-    return x->data.length > 0 ? x->segment.since : 0;
+    return ds_data_is_empty(&x->data) ? 0 : x->segment.since;
 }
 
 bool ds_export_ready(const struct ds_export *x)
@@ -428,7 +435,7 @@ enum dstream_code ds_export_write(struct ds_export *x, const void *p, size_t n,
                             x->data.path);
     x->changed = x->changed || n > 0;
     enum dstream_code rc = DSTREAM_OK;
-    if (x->set->rotate && n > 0 && x->data.length == 0)
+    if (x->set->rotate && n > 0 && ds_data_is_empty(&x->data))
         rc = begin_segment(x, err);
     return rc == DSTREAM_OK ? ds_data_write(&x->data, p, n, err) : rc;
 }
@@ -460,6 +467,11 @@ enum dstream_code ds_export_commit(struct ds_export *x, const struct ds_checkpoi
                             "%s: not committed, since an earlier sync failed: start again, which "
                             "goes on from the last good state",
                             x->data.path);
+    if (x->data.spoiled)
+        return ds_error_set(err, DSTREAM_ERR_IO,
+                            "%s: what came since its last commit is not in it: the next run reads "
+                            "that again",
+                            x->data.path);
     x->now = c;
     x->changed = true;
     return commit_all(x, err);
@@ -468,7 +480,7 @@ enum dstream_code ds_export_commit(struct ds_export *x, const struct ds_checkpoi
 enum dstream_code ds_export_seal(struct ds_export *x, const struct ds_checkpoint *c,
                                  struct dstream_error *err)
 {
-    if (!x->ready || !x->set->rotate || x->data.length == 0)
+    if (!x->ready || !x->set->rotate || ds_data_is_empty(&x->data))
         return DSTREAM_OK;
     x->now = c;
     x->seal = true;
@@ -542,6 +554,7 @@ static enum dstream_code prepare_next(struct ds_export *x)
         return rc;
     if (c != x->now)
         *c = *x->now;
+    strcpy(c->compression, ds_pack_name(x->set->pack));
     c->has_output = true;
     c->length = x->data.length;
     if (x->first && x->set->rotate)

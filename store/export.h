@@ -28,6 +28,7 @@
 #ifndef DS_STORE_EXPORT_H
 #define DS_STORE_EXPORT_H
 
+#include "store/pack.h"
 #include "store/state.h"
 
 struct ds_export_options {
@@ -36,7 +37,8 @@ struct ds_export_options {
     const char *state; /* NULL: PATH.dstate; of a directory PATH/export.dstate */
     /* What to do with a file that has no state. Where there is a state they do nothing. */
     bool overwrite, append;
-    bool reset;         /* forget the position of the state, not the file */
+    bool reset; /* forget the position of the state, not the file */
+    enum ds_pack_kind pack;
     const char *rotate; /* how finished segments are called (segment.h), lent; NULL: no segments */
 };
 

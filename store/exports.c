@@ -26,6 +26,7 @@ struct ds_exports *ds_set_new(const struct ds_export_options *o, struct dstream_
     s->append = o->append;
     s->reset = o->reset;
     s->rotate = o->rotate;
+    s->pack = o->pack;
     s->at = s->state.at = (struct ds_place){.dir = -1, .lock = -1};
     s->manifest.file.fd = -1;
     return s;
@@ -323,7 +324,8 @@ enum dstream_code ds_exports_add(struct ds_exports *s, const char *file, struct 
 
 static bool is_due(const struct ds_exports *s, const struct ds_export *x)
 {
-    return (x->changed || ds_member_waits(x)) && (!s->directory || x->error.code == DSTREAM_OK);
+    return (x->changed || ds_member_waits(x)) && !x->data.spoiled &&
+           (!s->directory || x->error.code == DSTREAM_OK);
 }
 
 bool ds_exports_due(const struct ds_exports *s)

@@ -25,7 +25,7 @@ static enum dstream_code fits(struct ds_manifest *m, const struct ds_manifest_op
                             "%s: it exists, and has no state file: give --overwrite or --append, "
                             "or another directory",
                             f->path);
-    f->length = o->known ? o->length : o->keep ? size : 0;
+    ds_data_set_length(f, o->known ? o->length : o->keep ? size : 0);
     f->longer = size > f->length;
     f->dirty = there && !o->known; /* others may have written it */
     return DSTREAM_OK;

@@ -22,6 +22,7 @@ struct ds_exports {
     bool overwrite, append, reset;
     struct ds_place at;
     struct ds_state state;
+    enum ds_pack_kind pack;
     const char *rotate;          /* pattern of names; NULL: no segments */
     struct ds_manifest manifest; /* of a directory, or of segments */
     struct ds_line **lines;      /* in the order of the state */

@@ -3,6 +3,8 @@
 
 #include "tests/e2e/exporting.h"
 
+#include "store/pack.h"
+
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
@@ -142,6 +144,23 @@ struct e2e_bytes snapshot(const char *directory)
 struct e2e_bytes snapshot_all(void)
 {
     return snapshot(e2e_path(""));
+}
+
+static int add_unpacked(void *ctx, const void *p, size_t n)
+{
+    e2e_add(ctx, p, n);
+    return 0;
+}
+
+struct e2e_bytes unpacked(const char *path)
+{
+    struct e2e_bytes packed = e2e_read_file(path), all = e2e_text("");
+    bool zstd = strstr(path, ".zst") != NULL;
+    struct ds_unpack *u = ds_unpack_new(zstd ? DS_PACK_ZSTD : DS_PACK_GZIP);
+    cr_assert_eq(ds_unpack_add(u, packed.p, packed.n, add_unpacked, &all), 0, "%s", path);
+    cr_assert(ds_unpack_is_whole(u), "%s ends in the middle of a member", path);
+    ds_unpack_free(u);
+    return all;
 }
 
 struct e2e_bytes rotated(const char *path, const char *suffix, size_t *n)

@@ -28,6 +28,9 @@ void exported_same(const char *what, struct e2e_bytes want);
 void exported_alone(void);
 /* Removes it and its state. */
 void exported_remove(void);
+/* What is in a file that gzip or zstd (by its ending) has compressed, all of which must be whole.
+ */
+struct e2e_bytes unpacked(const char *path);
 /* The segments of an output that is rotated, and what is not finished of it, joined. *n: how many
  * there are with names. `suffix` is behind their numbers. */
 struct e2e_bytes rotated(const char *path, const char *suffix, size_t *n);

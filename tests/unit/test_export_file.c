@@ -99,6 +99,7 @@ struct scene {
     bool unsynced;        /* and whoever wrote it has not synced it */
     const char *junk;     /* put behind it after the earlier run */
     const char *kept;     /* what the finished file has before the stream */
+    enum ds_pack_kind pack;
 };
 
 static const struct scene scenes[] = {
@@ -137,6 +138,9 @@ static const struct scene scenes[] = {
      .existing = "old\n",
      .junk = "half",
      .kept = "old\n"},
+    {.name = "gzip", .before = -1, .pack = DS_PACK_GZIP},
+    {.name = "gzip, resumed", .before = 3, .junk = "half of a member", .pack = DS_PACK_GZIP},
+    {.name = "zstd", .before = -1, .pack = DS_PACK_ZSTD},
 };
 
 static struct job job_of(const struct scene *s, struct sim_fs *fs)
@@ -146,7 +150,8 @@ static struct job job_of(const struct scene *s, struct sim_fs *fs)
                               .state = s->state,
                               .overwrite = s->overwrite,
                               .append = s->append,
-                              .reset = s->reset},
+                              .reset = s->reset,
+                              .pack = s->pack},
                         .stop_after = -1};
 }
 
@@ -187,6 +192,30 @@ static struct sim_bytes what_is_kept(const struct sim_fs *fs, const struct scene
     return b;
 }
 
+static int put_bytes(void *ctx, const void *p, size_t n)
+{
+    struct sim_bytes *b = ctx;
+    cr_assert_leq(b->len + n, SIM_SIZE);
+    memcpy(b->data + b->len, p, n);
+    b->len += n;
+    return 0;
+}
+
+/* What is in the file, as whoever unpacks it sees it; up to where it is no longer right. */
+static const struct sim_bytes *get_output(const struct sim_fs *fs, const struct scene *s)
+{
+    static struct sim_bytes out;
+    const struct sim_bytes *b = sim_get(fs, 0, "out");
+    if (!b || s->pack == DS_PACK_NONE)
+        return b;
+    struct ds_unpack *u = ds_unpack_new(s->pack);
+    out.len = 0;
+    for (size_t i = 0; i < b->len && ds_unpack_add(u, b->data + i, 1, put_bytes, &out) == 0; i++)
+        continue;
+    ds_unpack_free(u);
+    return &out;
+}
+
 static void expect_output(const struct sim_fs *fs, const struct scene *s,
                           const struct sim_bytes *kept, const char *when, long n,
                           unsigned long choice)
@@ -196,7 +225,7 @@ static void expect_output(const struct sim_fs *fs, const struct scene *s,
         memcpy(want.data + want.len, stream[i], strlen(stream[i]));
         want.len += strlen(stream[i]);
     }
-    const struct sim_bytes *got = sim_get(fs, 0, "out");
+    const struct sim_bytes *got = get_output(fs, s);
     if (!got || got->len != want.len || memcmp(got->data, want.data, got->len) != 0)
         cr_assert_fail("%s, %s %ld, choice %lu: the file is \"%.*s\"", s->name, when, n, choice,
                        got ? (int)got->len : 0, got ? (const char *)got->data : "");
@@ -223,7 +252,7 @@ static void expect_kept(const struct sim_fs *fs, const struct scene *s, const st
     strcpy(want, s->kept ? s->kept : "");
     for (int i = 0; i < j->at_commit; i++)
         strcat(want, stream[i]);
-    const struct sim_bytes *got = sim_get(fs, 0, "out");
+    const struct sim_bytes *got = get_output(fs, s);
     if (j->at_commit > 0 &&
         (!got || got->len < strlen(want) || memcmp(got->data, want, strlen(want)) != 0))
         cr_assert_fail("%s, %ld, choice %lu: lost what was committed", s->name, n, choice);

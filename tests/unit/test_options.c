@@ -136,7 +136,7 @@ Test(options, wrong_ones_are_refused_with_what_is_wrong)
         {"read u --nope", "no option --nope"},
         {"read u --nope=secret", "no option --nope"},
         {"--nope", "no option --nope"},
-        {"read u -qz", "no option -z"},
+        {"read u -q9", "no option -9"},
         {"read u --fro now", "no option --fro"},
         {"nope u", "no command nope"},
         {"read u --page-size 5", "--page-size is an option of serve"},
