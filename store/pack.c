@@ -11,8 +11,10 @@
 #include "base/alloc.h"
 
 #define PIECE ((size_t)32 * 1024)
-/* Many files may be open at once, so zstd gets a small window: 128 KiB. */
+/* Many files may be open at once, so zstd gets a window of 128 KiB and tables to match: it takes
+ * about 1 MiB then, not 5. */
 #define ZSTD_WINDOW 17
+#define ZSTD_TABLES 15
 #define ZSTD_LEVEL  3
 
 const char *ds_pack_name(enum ds_pack_kind kind)
@@ -77,6 +79,8 @@ static int open_zstd(struct ds_pack *p)
         return -ENOMEM;
     (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
     (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_windowLog, ZSTD_WINDOW);
+    (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_hashLog, ZSTD_TABLES);
+    (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_chainLog, ZSTD_TABLES);
     (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_checksumFlag, 1);
     return 0;
 }
