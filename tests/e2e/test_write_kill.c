@@ -8,6 +8,7 @@
  */
 #include "config.h"
 
+#include "tests/e2e/fault_proxy.h"
 #include "tests/e2e/reading.h"
 #include "tests/e2e/writing.h"
 
@@ -27,6 +28,7 @@ enum source { SOURCE_FILE, SOURCE_PIPE };
 /* One stream, its input, and the journal between them. */
 struct subject {
     char *url;
+    const char *way; /* the URL as the writer has it */
     const char *type;
     enum source source;
     bool closes;
@@ -46,6 +48,7 @@ static struct subject subject(const char *type, enum source source)
 static void renew(struct subject *s, unsigned n)
 {
     s->url = e2e_url(e2e_printf("s%u", n));
+    s->way = s->url;
     e2e_create(s->url, s->type);
     unlink(s->state);
     unlink(e2e_printf("%s.tmp", s->state));
@@ -73,7 +76,7 @@ static void offer(struct e2e_process *p, const char *data, size_t n)
 static struct e2e_process *start(const struct subject *s, const char *limits, const char *size)
 {
     const char *args[] = {"write",
-                          s->url,
+                          s->way,
                           "--producer",
                           "p",
                           "--state",
@@ -88,7 +91,7 @@ static struct e2e_process *start(const struct subject *s, const char *limits, co
                           s->closes ? "--close" : NULL,
                           NULL};
     uint64_t from = s->source == SOURCE_PIPE ? taken_in(s) : 0;
-    e2e_limits(limits);
+    e2e_limits(e2e_printf("backoff_base=1,backoff_max=5%s%s", *limits ? "," : "", limits));
     struct e2e_process *p = e2e_spawn(&(struct e2e_run){.argv = e2e_command(args), .input = true});
     e2e_limits("");
     if (s->source == SOURCE_PIPE)
@@ -319,8 +322,9 @@ static void grow(struct subject *s, unsigned *lines, uint64_t *state)
     e2e_write_file(s->file, s->input);
 }
 
-/* Each run takes the input from the file, which has grown, or by a pipe. */
-static void killed_at_random(const char *type, uint64_t seed, unsigned long kills)
+/* Each run takes the input from the file, which has grown, or by a pipe. `rate` of 1000 requests
+ * meet each kind of fault on their way. */
+static void killed_at_random(const char *type, uint64_t seed, unsigned long kills, unsigned rate)
 {
     uint64_t state = (seed + 1) * UINT64_C(0x9E3779B97F4A7C15), before = 0;
     static const char *const sizes[] = {"100", "400", "3000", "1MiB"};
@@ -330,6 +334,9 @@ static void killed_at_random(const char *type, uint64_t seed, unsigned long kill
     unsigned long unacknowledged = 0, whole = 0;
     fprintf(stderr, "%s\n", what); /* first, as a crash of the test would not say it */
     renew(&s, (unsigned)(seed % 1000000));
+    struct fault_plan plan = fault_everything(seed, rate);
+    struct fault_proxy *proxy = fault_proxy_start(e2e_base(), &plan);
+    s.way = e2e_url_at(fault_proxy_url(proxy), strrchr(s.url, '/') + 1);
     grow(&s, &lines, &state);
     int64_t began = now_us();
     e2e_status(run(&s, NULL, 0), 0);
@@ -355,16 +362,22 @@ static void killed_at_random(const char *type, uint64_t seed, unsigned long kill
     s.source = SOURCE_FILE;
     s.closes = true;
     e2e_status(run(&s, NULL, 0), 0);
+    fault_proxy_settle(proxy);
     e2e_same(what, writing_stream(s.url), s.input);
-    fprintf(stderr, "%s: of %lu kills %lu left batches without a fate, %lu came too late\n", what,
-            kills, unacknowledged, whole);
+    struct fault_counts counts = fault_proxy_counts(proxy);
+    fault_proxy_stop(proxy);
+    fprintf(stderr,
+            "%s: of %lu kills %lu left batches without a fate, %lu came too late; of %u requests "
+            "%u met a fault\n",
+            what, kills, unacknowledged, whole, counts.requests,
+            counts.requests - counts.befell[FAULT_NONE]);
 }
 
 static void at_random(const char *type)
 {
     uint64_t fresh = e2e_fresh_seed();
-    killed_at_random(type, 1, 20 * e2e_soak());
-    killed_at_random(type, fresh, 10 * e2e_soak());
+    killed_at_random(type, 1, 20 * e2e_soak(), 0);
+    killed_at_random(type, fresh, 10 * e2e_soak(), 20);
 }
 
 E2E_BOTH(write_kill, at_random_moments_of_messages)
