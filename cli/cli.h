@@ -100,6 +100,8 @@ int ds_cmd_stat(struct ds_cli *c);
 int ds_cmd_serve(struct ds_cli *c);
 int ds_cmd_decode(struct ds_cli *c);
 int ds_cmd_state(struct ds_cli *c);
+int ds_cmd_fork(struct ds_cli *c);
+int ds_cmd_wait(struct ds_cli *c);
 int ds_cmd_help(struct ds_cli *c);
 /* state show of a producer's journal. */
 int ds_state_show_journal(struct ds_cli *c, const char *path);

@@ -261,6 +261,10 @@ static int run(struct ds_cli *c)
         return ds_cmd_delete(c);
     case DS_CMD_STAT:
         return ds_cmd_stat(c);
+    case DS_CMD_FORK:
+        return ds_cmd_fork(c);
+    case DS_CMD_WAIT:
+        return ds_cmd_wait(c);
     case DS_CMD_SERVE:
         return ds_cmd_serve(c);
     default:

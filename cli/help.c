@@ -70,7 +70,7 @@ static const struct {
      "  0  the end, closed, or a limit that was asked for was reached\n"
      "  1  another failure\n"
      "  2  wrong usage\n"
-     "  3  stopped before --require held\n"
+     "  3  stopped before --require held, or what wait waits for\n"
      " 10  gone: no longer kept, or deleted\n"
      " 11  conflict: the stream is closed, or its type or configuration differs\n"
      " 12  another writer has taken over under the same producer id\n"

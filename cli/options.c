@@ -26,6 +26,8 @@ const struct ds_command_info ds_command_table[DS_COMMANDS] = {
      "keep a stream's answers in a file, with their timing"},
     {"replay", DS_CMD_REPLAY, "FILE", "play a recording, with its timing"},
     {"copy", DS_CMD_COPY, "URL URL", "write what a stream has to another one, exactly once"},
+    {"fork", DS_CMD_FORK, "URL --from URL", "create a stream that begins as another one does"},
+    {"wait", DS_CMD_WAIT, "URL --for WHAT", "end when a stream exists, has data, or is closed"},
     {"create", DS_CMD_CREATE, "URL", "create a stream"},
     {"write", DS_CMD_WRITE, "URL [FILE...]", "append files or standard input to a stream"},
     {"close", DS_CMD_CLOSE, "URL", "close a stream for good"},
@@ -142,6 +144,10 @@ bool ds_cli_parse_from(char *s, const char **offset, uint64_t *skip)
 static const char *set_from(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     (void)self;
+    if (o->command == DS_CMD_FORK) {
+        o->fork_from = value;
+        return value[0] ? NULL : "the stream to begin as";
+    }
     return ds_cli_parse_from(value, &o->from, &o->from_skip)
                ? NULL
                : "beginning, now, or OFFSET[,SKIP] with SKIP a number";
@@ -160,6 +166,26 @@ static const char *set_until(struct ds_cli_options *o, const struct ds_option *s
     o->until_closed = strcmp(value, "closed") == 0;
     o->until_end = strcmp(value, "end") == 0;
     return o->until_closed || o->until_end ? NULL : "end or closed";
+}
+
+static const char *set_at(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    return ds_cli_parse_from(value, &o->fork_at, &o->fork_skip) && !ds_token_is_sentinel(o->fork_at)
+               ? NULL
+               : "OFFSET[,SKIP] with SKIP a number";
+}
+
+static const char *set_for(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    static const char *const names[] = {
+        [DS_WAIT_EXISTS] = "exists", [DS_WAIT_DATA] = "data", [DS_WAIT_CLOSED] = "closed"};
+    (void)self;
+    for (enum ds_wait w = DS_WAIT_EXISTS; w <= DS_WAIT_CLOSED; w++) {
+        if (strcmp(value, names[w]) == 0)
+            o->wait_for = w;
+    }
+    return o->wait_for != DS_WAIT_NOTHING ? NULL : "exists, data or closed";
 }
 
 static const char *set_speed(struct ds_cli_options *o, const struct ds_option *self, char *value)
@@ -392,7 +418,8 @@ static const char *set_split(struct ds_cli_options *o, const struct ds_option *s
 #define PRODUCING (DS_CMD_WRITE | DS_CMD_REPLAY | DS_CMD_COPY)
 #define WRITING   (DS_CMD_CREATE | DS_CMD_CLOSE | PRODUCING)
 #define SENDING                                                                                    \
-    (READING | DS_CMD_CREATE | DS_CMD_CLOSE | DS_CMD_WRITE | DS_CMD_DELETE | DS_CMD_STAT)
+    (READING | DS_CMD_CREATE | DS_CMD_CLOSE | DS_CMD_WRITE | DS_CMD_DELETE | DS_CMD_STAT |         \
+     DS_CMD_FORK | DS_CMD_WAIT)
 #define NETWORK    (SENDING | WRITING)
 #define EVERYWHERE (~0U)
 #define AT(field)  offsetof(struct ds_cli_options, field)
@@ -407,12 +434,12 @@ const struct ds_option ds_option_table[] = {
     {"verbose", 'v', NULL, false, false, DS_GROUP_GENERAL, EVERYWHERE, "verbose",
      "Print a line for each request and for each retry, on standard error.", set_more, AT(verbose)},
 
-    {"from", 0, "POSITION", false, false, DS_GROUP_RANGE, RANGED, "from",
+    {"from", 0, "POSITION", false, false, DS_GROUP_RANGE, RANGED | DS_CMD_FORK, "from",
      "Where to start: beginning (the same as -1), now, or OFFSET[,SKIP], as printed at the end of "
      "an earlier run. SKIP counts messages of a JSON stream, else bytes, to leave out after "
      "OFFSET. "
      "tail starts at now, the others at the beginning. For replay it is a position in the "
-     "recording.",
+     "recording; for fork a URL, of the stream to begin as.",
      set_from, AT(from)},
     {"state", 'S', "FILE", false, false, DS_GROUP_RANGE, READING | PRODUCING, "state",
      "Go on from the state file, where there is one, and keep it current. For read and tail it is "
@@ -436,8 +463,15 @@ const struct ds_option ds_option_table[] = {
      "Stop after SIZE bytes of the stream. A message of a JSON stream is never cut: those come "
      "that fit.",
      set_bytes, AT(bytes)},
-    {"max-time", 0, "DURATION", false, false, DS_GROUP_RANGE, RANGED, "max-time",
+    {"max-time", 0, "DURATION", false, false, DS_GROUP_RANGE, RANGED | DS_CMD_WAIT, "max-time",
      "Stop after this time.", set_duration, AT(max_time)},
+    {"for", 0, "WHAT", false, false, DS_GROUP_RANGE, DS_CMD_WAIT, NULL,
+     "What to wait for: exists, that the stream is there, data, that it has any, or closed.",
+     set_for, 0},
+    {"at", 0, "POSITION", false, false, DS_GROUP_RANGE, DS_CMD_FORK, NULL,
+     "Where the fork leaves the stream that it begins as: OFFSET[,SKIP], as dstream prints it. "
+     "Without it: where that ends now.",
+     set_at, 0},
     {"idle", 0, "DURATION", false, false, DS_GROUP_RANGE, READING, "idle",
      "Stop when no data came for this long.", set_duration, AT(idle)},
     {"require", 0, "WHAT", false, false, DS_GROUP_RANGE, READING, "require",

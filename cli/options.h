@@ -28,9 +28,11 @@ enum ds_command {
     DS_CMD_RECORD = 1 << 12,
     DS_CMD_REPLAY = 1 << 13,
     DS_CMD_COPY = 1 << 14,
+    DS_CMD_FORK = 1 << 15,
+    DS_CMD_WAIT = 1 << 16,
     DS_CMD_EXPORTS = DS_CMD_EXPORT | DS_CMD_RECORD /* into a file with a checkpoint */
 };
-#define DS_COMMANDS 15 /* how many there are */
+#define DS_COMMANDS 17 /* how many there are */
 
 enum ds_format_kind { DS_FORMAT_AUTO, DS_FORMAT_RAW, DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE };
 
@@ -38,6 +40,9 @@ struct ds_texts {
     const char **at;
     size_t n;
 };
+
+/* What wait waits for. */
+enum ds_wait { DS_WAIT_NOTHING, DS_WAIT_EXISTS, DS_WAIT_DATA, DS_WAIT_CLOSED };
 
 /* Values as parsed. Strings are lent from argv, the environment or `owned`. */
 struct ds_cli_options {
@@ -104,8 +109,11 @@ struct ds_cli_options {
     bool force;                                /* old batches of a journal are sent all the same */
     int64_t journal_max_age, delivery_timeout; /* ms; -1: not given */
     /* replay */
-    const char *to; /* --to; NULL: not given */
-    uint64_t speed; /* in thousandths, DS_PACE_MAX: as fast as it goes */
+    const char *to;                  /* --to; NULL: not given */
+    uint64_t speed;                  /* in thousandths, DS_PACE_MAX: as fast as it goes */
+    const char *fork_from, *fork_at; /* fork: a URL; NULL: the end */
+    uint64_t fork_skip;
+    enum ds_wait wait_for;
     /* serve */
     const char *listen; /* --listen HOST:PORT */
     uint64_t page_size;

@@ -72,7 +72,8 @@ static bool is_ending(void *ctx)
 
 enum dstream_code ds_unary_call(struct ds_unary *u, struct ds_call_config c)
 {
-    c.url = u->url.data;
+    if (!c.url)
+        c.url = u->url.data;
     return ds_call_wait(&u->caller, &c, is_ending, NULL, &u->result, &u->error);
 }
 

@@ -23,8 +23,8 @@ struct ds_unary {
 enum dstream_code ds_unary_begin(struct ds_unary *u, struct ds_cli *c);
 /* The same for the stream that is copied or replayed to. */
 enum dstream_code ds_unary_begin_to(struct ds_unary *u, struct ds_cli *c, const char *operand);
-/* One call, waited for; the configuration's URL is filled in. INT and TERM end it. Its result and
- * error are in `u`. */
+/* One call, waited for; where the configuration has no URL it is that of `u`. INT and TERM end it.
+ * Its result and error are in `u`. */
 enum dstream_code ds_unary_call(struct ds_unary *u, struct ds_call_config c);
 /* After a call that closes: that the stream is closed, which not every server that accepts the
  * request does. Asks, where the answer did not say so. ERR_PROTOCOL where it is not. */
