@@ -150,10 +150,11 @@ static inline void append(struct play *p, const char *m)
                  "%s", err.message);
 }
 
-/* An answer to request `i`: fields are "name: value" lines. */
-static inline void answer(struct play *p, size_t i, int status, const char *fields)
+/* An answer to request `i`: fields are "name: value" lines; retry_after -1: not said. */
+static inline void answer_later(struct play *p, size_t i, int status, const char *fields,
+                                int64_t retry_after)
 {
-    struct ds_head h = {.status = status, .retry_after_ms = -1};
+    struct ds_head h = {.status = status, .retry_after_ms = retry_after};
     struct ds_result r = {.end = DS_END_COMPLETE, .connected = true};
     ds_buf_init(&h.fields, 4096);
     for (const char *s = fields; *s; s += strcspn(s, "\n"), s += *s == '\n') {
@@ -163,6 +164,11 @@ static inline void answer(struct play *p, size_t i, int status, const char *fiel
     ds_producer_head(p->p, p->ids[i], &h, p->now);
     ds_head_free(&h);
     ds_producer_end(p->p, p->ids[i], &r);
+}
+
+static inline void answer(struct play *p, size_t i, int status, const char *fields)
+{
+    answer_later(p, i, status, fields, -1);
 }
 
 /* As a server does that has stored request `i`: 200, or 204. */

@@ -126,8 +126,29 @@ Test(producer_rules, what_is_in_doubt_is_marked_where_duplicates_are_allowed)
     run(&p);
     told(&p, "+");
     cr_assert(p.last.maybe_duplicate);
-    /* And is for good. */
     end(&p);
+}
+
+/* A refusal under the new number says nothing of the old one. */
+Test(producer_rules, what_was_in_doubt_under_another_number_stays_so)
+{
+    static const int statuses[] = {400, 413, 404};
+    for (size_t i = 0; i < COUNT(statuses); i++) {
+        struct play p = fixed(true);
+        p.c.claim = p.c.allow_duplicates = true;
+        begin(&p);
+        append(&p, "a");
+        run(&p);
+        lose(&p, 0);
+        run(&p);
+        pass(&p, 1000);
+        answer(&p, 1, 403, FENCED);
+        run(&p);
+        answer(&p, 2, statuses[i], "");
+        ends(&p, DSTREAM_ERR_OUTCOME_UNKNOWN);
+        told(&p, "?");
+        end(&p);
+    }
 }
 
 /* Base is refused while others are under way: it is not told before they have ended, and none of
@@ -370,6 +391,25 @@ Test(producer_rules, what_is_not_tried_again)
         cr_assert_eq(p.requests, 1);
         end(&p);
     }
+}
+
+Test(producer_rules, retry_after_is_a_floor_and_ends_it_where_it_is_too_long)
+{
+    struct play p = fixed(true);
+    begin(&p);
+    append(&p, "a");
+    run(&p);
+    answer_later(&p, 0, 429, "", 7000);
+    cr_assert(pass(&p, 0));
+    cr_assert(pass(&p, 6999));
+    cr_assert_eq(p.requests, 1);
+    pass(&p, 1);
+    sent(&p, 1, "a");
+    answer_later(&p, 1, 429, "", 3000000000);
+    ends(&p, DSTREAM_ERR_BUSY);
+    told(&p, "-");
+    cr_assert(p.last.retryable);
+    end(&p);
 }
 
 /* Base alone, then the rest in order. */
@@ -719,6 +759,42 @@ Test(producer_rules, a_413_splits_as_often_as_it_takes)
         sent(&p, n, json ? "[1,2]" : "12");
         end(&p);
     }
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+Test(producer_rules, json_is_looked_at_or_trusted)
+{
+    for (int trusted = 0; trusted < 2; trusted++) {
+        struct play p = fixed(true);
+        struct dstream_error err = {0};
+        uint64_t id;
+        p.c.content_type = "application/json";
+        p.c.trusted = trusted;
+        begin(&p);
+        enum ds_append rc = ds_producer_append(p.p, "{\"a\":", 5, 0, p.now, &id, &err);
+        cr_assert_eq(rc, trusted ? DS_APPEND_TAKEN : DS_APPEND_REFUSED);
+        cr_assert_eq(err.code, trusted ? DSTREAM_OK : DSTREAM_ERR_INPUT);
+        end(&p);
+    }
+}
+
+Test(producer_rules, a_batch_has_its_number_of_messages)
+{
+    struct play p = fixed(true);
+    p.c.max_batch_items = 2;
+    p.c.linger = 100000;
+    p.c.window = 64;
+    begin(&p);
+    for (int i = 0; i < 5; i++)
+        append(&p, "a");
+    run(&p);
+    sent(&p, 0, "aa");
+    stores(&p, 0);
+    run(&p);
+    sent(&p, 1, "aa");
+    cr_assert_eq(p.requests, 2, "the last one still lingers");
+    end(&p);
 }
 
 /* --- the verbs -------------------------------------------------------------------------------- */
