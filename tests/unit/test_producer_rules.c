@@ -372,6 +372,26 @@ Test(producer_rules, waits_grow_until_the_time_is_over)
     end(&p);
 }
 
+Test(producer_rules, waits_begin_anew_behind_progress)
+{
+    struct play p = fixed(true);
+    begin(&p);
+    append(&p, "a");
+    run(&p);
+    for (size_t i = 0; i < 4; i++) {
+        lose(&p, i);
+        run(&p);
+        pass(&p, p.waits_until - p.now);
+    }
+    stores_as(&p, 4, 204);
+    append(&p, "b");
+    run(&p);
+    lose(&p, 5);
+    run(&p);
+    cr_assert_eq(p.waits_until - p.now, 50);
+    end(&p);
+}
+
 Test(producer_rules, what_is_not_tried_again)
 {
     static const struct {
