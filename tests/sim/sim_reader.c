@@ -410,6 +410,14 @@ static struct ds_witness witness_of(const struct life *l)
     return w;
 }
 
+/* What was left out, all of the answer perhaps, is not what was taken before. */
+static bool slipped(const struct life *l, const struct dstream_batch *b, size_t units)
+{
+    if (units > 0)
+        return start_of(l, b) != l->units;
+    return b->next[0] && !is_sentinel(b->next) && token_units(b->next) != l->units;
+}
+
 static void deliver(struct life *l, const struct dstream_batch *b)
 {
     size_t units = units_in(b);
@@ -425,7 +433,7 @@ static void deliver(struct life *l, const struct dstream_batch *b)
         return;
     }
     find_place(l, b, units);
-    if (l->may_slip && units > 0 && start_of(l, b) != l->units) {
+    if (l->may_slip && slipped(l, b, units)) {
         say("what was left out lay elsewhere");
         l->over = true;
         return;
