@@ -114,6 +114,12 @@ reference() {
   packages "$DSTREAM_E2E_REFERENCE" tests/e2e
 }
 
+# The official client, likewise, in build/client.
+client() {
+  DSTREAM_E2E_CLIENT=$root/build/client
+  packages "$DSTREAM_E2E_CLIENT" tests/e2e/client
+}
+
 # One that has ended stays, as a zombie, until the shell waits for it.
 has_ended() { [[ ! -e /proc/$1 || $(cat "/proc/$1/stat" 2>/dev/null) =~ \)\ [ZX] ]]; }
 
