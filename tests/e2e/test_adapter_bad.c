@@ -517,6 +517,7 @@ E2E(adapter_bad, each_status_has_its_name)
     static const struct status_row row[] = {
         {append, "409 No|" CLOSED AT("o1") "|", "\"STREAM_CLOSED\",\"status\":409,"},
         {append, "409 No||mismatch", "\"CONFLICT\",\"status\":409,"},
+        {append, "400 No||\xff\xe9 is no text \xc3\xa9", "is no text \xc3\xa9\\\""},
         {read, "409 No||", "\"CONFLICT\",\"status\":409,"},
         {produce, "409 No|Producer-Expected-Seq: 5\r\nProducer-Received-Seq: 0\r\n|",
          "\"SEQUENCE_CONFLICT\",\"status\":409,"},

@@ -19,12 +19,16 @@ void reply_bytes(struct command *c, const char *name, const char *p, size_t n)
     json_add_string(reply_member(c, name), p, n);
 }
 
+/* What a server said may be no text: then only its ASCII is told. */
 void reply_text(struct command *c, const char *name, const char *value)
 {
-    if (is_utf8(value, strlen(value)))
-        reply_bytes(c, name, value, strlen(value));
-    else
-        reply_bytes(c, name, "?", 1); /* a server's, and no text */
+    struct text plain = {.n = 0};
+    text_adds(&plain, value);
+    bool good = is_utf8(plain.p, plain.n);
+    for (size_t i = 0; !good && i < plain.n; i++)
+        plain.p[i] = (plain.p[i] & 0x80) ? '?' : plain.p[i];
+    reply_bytes(c, name, plain.p, plain.n);
+    text_free(&plain);
 }
 
 void reply_int(struct command *c, const char *name, int64_t value)

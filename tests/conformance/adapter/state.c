@@ -145,12 +145,14 @@ static const char *value_of(struct dynamic *d)
     return d->value;
 }
 
-/* The next command makes them anew. */
+/* The next command makes them anew. One that sent nothing has used them as well. */
 void end_dynamic(struct adapter *a)
 {
     struct dynamic *lists[] = {a->headers, a->params};
     for (size_t i = 0; i < 2; i++) {
         for (struct dynamic *d = lists[i]; d; d = d->next) {
+            if (a->command->dynamic)
+                (void)value_of(d);
             free(d->value);
             d->value = NULL;
         }
