@@ -41,7 +41,8 @@ struct ds_cli {
     const struct ds_fileops *fileops; /* what store/ writes through; NULL: the system's own */
     const char *const *args;          /* operands: URLs, files */
     size_t nargs;
-    FILE *err; /* diagnostics */
+    FILE *err;                          /* diagnostics */
+    struct ds_credentials *credentials; /* NULL: none that can be renewed; cli/credentials.h */
     /* Called before a line is printed there: a status line gets out of the way. May be NULL. */
     void (*before_message)(void *ctx);
     void *before_message_ctx;

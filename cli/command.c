@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/text.h"
+#include "cli/credentials.h"
 #include "cli/headers.h"
 
 #define TEXT_MAX ((size_t)64 * 1024) /* of one message */
@@ -34,7 +35,8 @@ static const struct {
     {DSTREAM_ERR_TIMEOUT, DS_EXIT_TEMPORARY, "try again later"},
     {DSTREAM_ERR_REDIRECT, DS_EXIT_UNAVAILABLE, "use the URL that the stream has now"},
     {DSTREAM_ERR_BAD_REQUEST, DS_EXIT_REFUSED, "check the URL and the options"},
-    {DSTREAM_ERR_AUTH, DS_EXIT_AUTH, "give credentials by STREAM_AUTH or --header @FILE"},
+    {DSTREAM_ERR_AUTH, DS_EXIT_AUTH,
+     "give credentials by STREAM_AUTH, --auth-file or --header @FILE"},
     {DSTREAM_ERR_NOT_FOUND, DS_EXIT_NO_INPUT, "check the URL, or create the stream"},
     {DSTREAM_ERR_GONE, DS_EXIT_GONE, "what is left starts at --from beginning"},
     {DSTREAM_ERR_DELETED, DS_EXIT_GONE, NULL},
@@ -291,6 +293,10 @@ int ds_cmd_help(struct ds_cli *c)
 
 static void set_limits(struct ds_limits *l, const struct ds_cli_options *o)
 {
+    if (o->retry >= 0)
+        l->retries = (unsigned)o->retry;
+    if (o->retry_max_delay >= 0)
+        l->backoff_max = o->retry_max_delay;
     if (o->connect_timeout >= 0)
         l->connect = o->connect_timeout;
     if (o->header_timeout >= 0)
@@ -316,7 +322,13 @@ static int take_environment(struct ds_cli *c)
     if (!o->base_url)
         o->base_url = variable("STREAM_URL");
     const char *auth = variable("STREAM_AUTH");
-    if (!auth || ds_headers_have(o, "authorization"))
+    bool renewed = o->auth_file || o->auth_command, given = ds_headers_have(o, "authorization");
+    if (renewed && given)
+        return ds_cli_usage(c, "an Authorization header is given, and --auth-file or "
+                               "--auth-command as well");
+    if (o->auth_file && o->auth_command)
+        return ds_cli_usage(c, "--auth-file and --auth-command do not go together");
+    if (!auth || given || renewed)
         return DS_EXIT_OK;
     struct ds_buf header;
     ds_buf_init(&header, TEXT_MAX);
@@ -382,6 +394,7 @@ int ds_cli_main(int argc, char **argv)
     if (args)
         status = parse_and_start(&c, argc, argv, args);
     ds_free(args);
+    ds_credentials_free(&c);
     ds_cli_options_free(&c.opt);
     return status;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/url.h"
+#include "cli/credentials.h"
 
 #define URL_MAX ((size_t)64 * 1024)
 
@@ -109,6 +110,17 @@ static enum dstream_code add_identity(struct ds_cli *c, dstream_options *o, cons
     return rc == DSTREAM_OK ? rc : ds_error_set(err, rc, "--cert cannot be used");
 }
 
+static enum dstream_code add_credentials(struct ds_cli *c, dstream_options *o, const char *url,
+                                         struct dstream_error *err)
+{
+    if (!c->opt.auth_file && !c->opt.auth_command)
+        return DSTREAM_OK;
+    if (takes_headers(c, url))
+        return ds_credentials_add(c, o, err);
+    say_foreign(c, c->opt.auth_file ? "--auth-file is" : "--auth-command is", url);
+    return DSTREAM_OK;
+}
+
 /* By host, so that it needs no origin. One that is asked for and not there is a mistake. */
 static enum dstream_code add_netrc(struct ds_cli *c, dstream_options *o, struct dstream_error *err)
 {
@@ -163,6 +175,8 @@ enum dstream_code ds_cli_network(struct ds_cli *c, dstream_options *o, const cha
     enum dstream_code rc = add_headers(c, o, url, err);
     if (rc == DSTREAM_OK)
         rc = add_identity(c, o, url, err);
+    if (rc == DSTREAM_OK)
+        rc = add_credentials(c, o, url, err);
     return rc == DSTREAM_OK ? set_common(c, o, err) : rc;
 }
 

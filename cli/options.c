@@ -3,6 +3,7 @@
 
 #include "cli/options.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -84,6 +85,24 @@ static const char *set_text(struct ds_cli_options *o, const struct ds_option *se
 static const char *set_duration(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     return ds_parse_duration(value, FIELD(int64_t)) ? NULL : "a duration, as 500ms, 5s or 2m";
+}
+
+/* Nothing happens in no time. */
+static const char *set_positive(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    return ds_parse_duration(value, FIELD(int64_t)) && *FIELD(int64_t) > 0
+               ? NULL
+               : "a duration above 0, as 500ms, 5s or 2m";
+}
+
+static const char *set_retry(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    uint64_t n;
+    (void)self;
+    if (!ds_parse_u64(value, INT_MAX, &n))
+        return "a number from 0 up";
+    o->retry = (int)n;
+    return NULL;
 }
 
 static const char *set_size(struct ds_cli_options *o, const struct ds_option *self, char *value)
@@ -564,6 +583,14 @@ const struct ds_option ds_option_table[] = {
      "The first line of FILE is the value of the Authorization header for the stream that is "
      "written, as Bearer TOKEN.",
      set_to_auth_file, 0},
+    {"auth-file", 0, "FILE", false, false, DS_GROUP_NETWORK, NETWORK, "auth-file",
+     "The first line of FILE is the value of the Authorization header, as Bearer TOKEN. It is read "
+     "again where the server refuses it, and after HUP. Sent to one origin, as --header.",
+     set_text, AT(auth_file)},
+    {"auth-command", 0, "COMMAND", false, false, DS_GROUP_NETWORK, NETWORK, "auth-command",
+     "The same of what COMMAND prints, which the shell runs; it is run again then. It may take "
+     "30 s, during which nothing is read or written.",
+     set_text, AT(auth_command)},
     {"cacert", 0, "FILE", false, false, DS_GROUP_NETWORK, NETWORK, "cacert",
      "Trust the certificates in FILE (PEM) instead of the system's.", set_text, AT(cacert)},
     {"insecure", 0, NULL, false, false, DS_GROUP_NETWORK, NETWORK, "insecure",
@@ -591,14 +618,23 @@ const struct ds_option ds_option_table[] = {
     {"http1.1", 0, NULL, false, false, DS_GROUP_NETWORK, NETWORK, "http1.1",
      "Use HTTP/1.1 alone. Without it HTTP/2 is used over https where the server offers it.",
      set_flag, AT(http1)},
+    {"retry", 0, "N", false, false, DS_GROUP_NETWORK, NETWORK, "retry",
+     "How often what failed is tried again, in a row and within 20s: 5 times by default, 0 is not "
+     "at "
+     "all. A stream that is followed, once it was reached, is asked for again for ever.",
+     set_retry, 0},
+    {"retry-max-delay", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "retry-max-delay",
+     "The longest wait before that. The waits begin with 0.1s and double. The default is 30s. What "
+     "a server asks for (Retry-After) is waited for in any case.",
+     set_positive, AT(retry_max_delay)},
     {"connect-timeout", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "connect-timeout",
-     "For making a connection. The default is 10s.", set_duration, AT(connect_timeout)},
+     "For making a connection. The default is 10s.", set_positive, AT(connect_timeout)},
     {"header-timeout", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "header-timeout",
      "Until an answer begins. The default is 10s, for SSE 30s. Answers to long-polls, which "
      "servers hold back, have 90s.",
-     set_duration, AT(header_timeout)},
+     set_positive, AT(header_timeout)},
     {"stall-timeout", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "stall-timeout",
-     "How long an answer may be silent. The default is 30s, for SSE 90s.", set_duration,
+     "How long an answer may be silent. The default is 30s, for SSE 90s.", set_positive,
      AT(stall_timeout)},
 
     {"replica-lag", 0, "DURATION", false, false, DS_GROUP_NETWORK, READING, "replica-lag",
@@ -906,6 +942,8 @@ void ds_cli_options_init(struct ds_cli_options *o)
                                  .sync_ms = 1000,
                                  .rotate_time = -1,
                                  .speed = DS_PACE_UNIT,
+                                 .retry = -1,
+                                 .retry_max_delay = -1,
                                  .connect_timeout = -1,
                                  .stall_timeout = -1,
                                  .header_timeout = -1,

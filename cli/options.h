@@ -84,12 +84,15 @@ struct ds_cli_options {
     struct ds_texts headers;    /* -H, and STREAM_AUTH */
     struct ds_texts to_headers; /* for the stream that is copied or replayed to */
     bool secret_in_argv; /* a header or a proxy with a secret was given on the command line */
+    const char *auth_file, *auth_command;
     const char *cacert, *cert, *key;
     bool insecure, netrc, http1;
     const char *proxy;    /* owned; NULL: the environment's */
     const char **resolve; /* --resolve */
     size_t nresolve;
-    int64_t connect_timeout, stall_timeout, header_timeout; /* ms; -1: default */
+    int retry;                                              /* -1: default */
+    int64_t retry_max_delay;                                /* ms; -1: default */
+    int64_t connect_timeout, stall_timeout, header_timeout; /* the same */
     int64_t replica_lag;                                    /* the same */
     enum dstream_gone on_gone;
     /* writing */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/url.h"
+#include "cli/credentials.h"
 #include "cli/network.h"
 #include "cli/signals.h"
 
@@ -84,6 +85,8 @@ enum dstream_code ds_run_turn(struct ds_run *r, bool *hup, struct dstream_error 
     if (ds_signals_take(SIGUSR1))
         ds_status_say(&r->status);
     *hup = ds_signals_take(SIGHUP);
+    if (*hup)
+        ds_credentials_again(r->cli);
     return rc;
 }
 

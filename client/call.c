@@ -262,9 +262,11 @@ enum dstream_code ds_call_wait(const struct ds_caller *caller, const struct ds_c
                                struct dstream_error *err)
 {
     struct ds_calling *x;
+    struct ds_call_config c = *config;
     bool done = false;
     memset(out, 0, sizeof *out);
-    enum dstream_code rc = ds_calling_start(&x, caller, config, on_called, &done, err);
+    c.auth_hook = caller->options->on_request;
+    enum dstream_code rc = ds_calling_start(&x, caller, &c, on_called, &done, err);
     if (rc != DSTREAM_OK)
         return rc;
     while (!done && rc == DSTREAM_OK && !(stop && stop(ctx)))

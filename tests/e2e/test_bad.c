@@ -845,6 +845,17 @@ E2E(bad, a_retry_after_that_is_too_long)
     }
 }
 
+E2E(bad, failures_are_tried_again_as_often_as_asked_for)
+{
+    struct scene c = {FIRST, e2e_text(status("500 S")), NULL};
+    struct scripted *s = scripted_start(play, &c);
+    e2e_status(dstream_run("read", "--retry", "0", scripted_url(s)), 69);
+    cr_assert_eq(scripted_count(s, ""), 1);
+    e2e_status(dstream_run("read", "--retry=7", "--retry-max-delay", "1ms", scripted_url(s)), 69);
+    cr_assert_eq(scripted_count(s, ""), 1 + 8);
+    scripted_stop(s);
+}
+
 /* Once live, failures never end it. */
 static void live_over_failures(const char *mode, const char *how)
 {
