@@ -267,9 +267,11 @@ static void settle_no_sse(struct ds_reader *r)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
+/* With all that is to be left out behind it. */
 static bool at_tail(const struct ds_reader *r)
 {
-    return r->tail[0] && !ds_token_is_sentinel(r->pos) && strcmp(r->pos, r->tail) >= 0;
+    return r->tail[0] && r->skip == 0 && !ds_token_is_sentinel(r->pos) &&
+           strcmp(r->pos, r->tail) >= 0;
 }
 
 static void settle_tail(struct ds_reader *r, int64_t now)

@@ -915,7 +915,7 @@ static void regular_end(struct life *l)
 {
     const struct stream *s = &l->w.streams[0];
     met_ending[l->phase][l->at.closed ? EOF_ : TAIL_]++;
-    if (l->may_differ || l->w.lag > LAG_SAFE)
+    if (l->may_differ || l->may_slip || l->w.lag > LAG_SAFE)
         return;
     if (l->live != DSTREAM_LIVE_OFF && (!l->at.closed || l->units != stream_final(s)))
         wrong("it ended at %zu of %zu units, %s", l->units, stream_final(s),

@@ -598,6 +598,28 @@ SCENARIO(reader_gone, a_stream_that_goes_meanwhile_is_not_awaited, from_old_awai
     ends(p, DSTREAM_ERR_DELETED);
 }
 
+/* --- what is left out ------------------------------------------------------------------------- */
+
+static void rest_up_to_the_tail(struct ds_reader_config *c)
+{
+    c->offset = "a";
+    c->skip = 5;
+    c->seen = c->stop_at_tail = true;
+}
+
+/* A tail before the end of what was read is another stream's, or that of a replica that lags. */
+SCENARIO(reader_skip, is_not_over_at_a_tail_before_its_end, rest_up_to_the_tail)
+{
+    asks(p, "offset=a");
+    answers(p, 200, BIN NEXT("b"), "xyz");
+    asks(p, "HEAD " BASE);
+    answers(p, 200, BIN NEXT("b"), "");
+    asks(p, "offset=b");
+    answers(p, 200, BIN NEXT("b") UTD, "");
+    ends(p, DSTREAM_ERR_STREAM_RESET);
+    got(p, "");
+}
+
 /* --- pauses ----------------------------------------------------------------------------------- */
 
 /* What the server asked for holds, though the rest of its answer is no longer waited for. */
