@@ -445,7 +445,9 @@ DSTREAM_API enum dstream_code dstream_options_set_linger(dstream_options *o, int
  * number. A message that is larger is refused. */
 DSTREAM_API enum dstream_code dstream_options_set_batch(dstream_options *o, size_t bytes,
                                                         size_t messages);
-/* How many requests are under way at once, from 1 to 64. Default: 5. */
+/* How many requests are under way at once at the most, from 1 to 64. Default: 5. One that overtakes
+ * an earlier one on its way is refused and sent again, so where that happens there are fewer for a
+ * while. */
 DSTREAM_API enum dstream_code dstream_options_set_in_flight(dstream_options *o, unsigned requests);
 /* How much memory messages may take that have no fate yet, bytes: over this an append has to wait.
  * A message that is larger is taken where there is no other. Default: 32 MiB. */

@@ -187,9 +187,10 @@ static void forbidden(struct ds_producer *p, struct ds_post *post)
     }
 }
 
-static void park(struct ds_batch *b)
+static void park(const struct ds_producer *p, struct ds_batch *b)
 {
     b->state = DS_BATCH_PARKED;
+    b->parked = p->mishaps;
 }
 
 /* Everything before it was acknowledged, and yet the server waits for an earlier number. */
@@ -214,7 +215,7 @@ static void conflict(struct ds_producer *p, struct ds_post *post)
     } else if (!post->expected.good) {
         fail(p, post, DSTREAM_ERR_PROTOCOL, "the answer expects a number that cannot be");
     } else if (!post->as_base) {
-        park(post->batch); /* it was overtaken by those before it */
+        park(p, post->batch); /* it has overtaken those before it, or they were lost */
     } else if (post->expected.value < post->batch->seq) {
         state_lost(p, post);
     } else {
@@ -231,7 +232,7 @@ static void refused(struct ds_producer *p, struct ds_post *post)
     enum dstream_code code = ds_status_code(post->x.status);
     const char *words = large ? "the batch is too large for the server" : "the server refused it";
     if (!post->as_base) {
-        park(b);
+        park(p, b);
         return;
     }
     bool doubt = b->ambiguous || b->in_doubt;

@@ -52,6 +52,7 @@ struct ds_batch {
     uint64_t epoch, seq;
     unsigned sent;   /* attempts that may have reached the server */
     bool ambiguous;  /* one of them was */
+    unsigned parked; /* PARKED: the mishaps so far */
     bool journalled; /* a record lists it, */
     uint64_t record; /* this one; 0: of an earlier run */
 
@@ -132,6 +133,10 @@ struct ds_producer {
     /* requests */
     struct ds_post *posts;
     unsigned in_flight;
+    unsigned width;    /* how many may be, as long as they do not overtake each other */
+    unsigned in_order; /* so many did not, since the width was changed */
+    uint64_t narrowed; /* the highest number sent when that was */
+    unsigned mishaps;  /* failures of requests */
     uint64_t next_request, ended;
     /* HEAD, for a close */
     struct ds_call *confirm;

@@ -84,6 +84,7 @@ static void configure(struct ds_producer *p, const struct ds_producer_config *c,
     p->c.from = NULL;
     p->json = ds_type_is_json(c->content_type);
     p->batch_limit = c->max_batch_bytes;
+    p->width = c->window;
     p->next_id = c->first_id;
     p->highest = c->highest;
     p->progress_at = p->gate = now;
@@ -311,6 +312,17 @@ static bool write_number(struct ds_buf *b, const char *name, uint64_t n)
     return ds_buf_addf(b, "%s: %llu", name, (unsigned long long)n) == DSTREAM_OK && ds_buf_str(b);
 }
 
+/* One that has overtaken those before it was sent in vain. The narrower the way, the rarer that is;
+ * only once for all that were under way together. */
+static void narrow(struct ds_producer *p, const struct ds_batch *b)
+{
+    if (b->parked != p->mishaps || b->seq <= p->narrowed)
+        return;
+    p->narrowed = p->highest_sent;
+    p->width = p->width > 1 ? p->width / 2 : 1;
+    p->in_order = 0;
+}
+
 /* A first request for it, or one more. False without memory. */
 static bool begin(struct ds_producer *p, struct ds_batch *b, struct ds_post **out)
 {
@@ -330,6 +342,8 @@ static bool begin(struct ds_producer *p, struct ds_batch *b, struct ds_post **ou
     post->credentials = p->credentials;
     if (b->state != DS_BATCH_QUEUED)
         p->counts.retries++;
+    if (b->state == DS_BATCH_PARKED)
+        narrow(p, b);
     if (!p->any_sent || b->seq > p->highest_sent)
         p->highest_sent = b->seq;
     p->any_sent = true;
@@ -371,7 +385,7 @@ static bool is_warned(const struct ds_producer *p)
 static struct next next_batch(const struct ds_producer *p, int64_t now)
 {
     struct next n = {.wake = DS_NEVER};
-    unsigned window = p->opening ? 1 : p->c.window, place = 0;
+    unsigned window = p->opening ? 1 : p->width, place = 0;
     if (p->plan != DS_PLAN_NONE || p->finished || p->auth != DS_AUTH_NONE || is_warned(p))
         return n;
     for (struct ds_batch *b = p->queue; b && place < window; b = b->next, place++) {

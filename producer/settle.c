@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "producer/pipeline.h"
 
+#define WIDEN 64   /* batches that were not overtaken, until one more may be under way */
 #define R_MAX 1023 /* by how much an epoch is put above another, drawn */
 
 /* --- epochs ----------------------------------------------------------------------------------- */
@@ -36,7 +37,7 @@ void ds_producer_open_epoch(struct ds_producer *p, uint64_t epoch)
         p->highest = epoch;
     p->known = p->any_sent = p->opened = false;
     p->opening = true;
-    p->next_seq = p->highest_sent = 0;
+    p->next_seq = p->highest_sent = p->narrowed = 0;
     p->opened_record = 0;
 }
 
@@ -131,6 +132,10 @@ void ds_producer_acked(struct ds_producer *p, struct ds_batch *b, const char *of
 {
     b->state = DS_BATCH_ACKED;
     b->offset = copy(offset);
+    if (p->width < p->c.window && ++p->in_order == WIDEN) {
+        p->in_order = 0;
+        p->width++;
+    }
     while (p->queue && p->queue->state == DS_BATCH_ACKED) {
         settle_acked(p);
         note_progress(p, now);
@@ -168,6 +173,7 @@ void ds_producer_pause(struct ds_producer *p, int64_t retry_after, int64_t now)
 void ds_producer_retry(struct ds_producer *p, struct ds_batch *b, int64_t now, uint64_t random)
 {
     b->state = DS_BATCH_AGAIN;
+    p->mishaps++;
     if (p->plan != DS_PLAN_NONE)
         return;
     p->recovering = true;

@@ -173,3 +173,103 @@ Test(producer, the_close_goes_along_with_the_last_batch)
     cr_expect_str_eq(ds_producer_final_offset(p.p), "1");
     ds_producer_free(p.p);
 }
+
+static unsigned in_flight(const struct play *p)
+{
+    struct ds_producer_status s;
+    ds_producer_status(p->p, &s);
+    return s.in_flight;
+}
+
+static void store(struct play *p, size_t i)
+{
+    answer(p, i, 200, "Producer-Epoch: 7\n");
+}
+
+/* A message a batch, so many of them, and the first one is stored: then as many are under way as
+ * may be, as requests 1, 2, ... with these numbers. */
+static struct play under_way(unsigned window, unsigned messages)
+{
+    struct play p = fixed(true);
+    p.c.max_batch_items = 1;
+    p.c.window = window;
+    begin(&p);
+    while (messages-- > 0)
+        append(&p, "x");
+    run(&p);
+    store(&p, 0);
+    run(&p);
+    cr_assert_eq(in_flight(&p), window);
+    return p;
+}
+
+#define GAP "Producer-Expected-Seq: 1\nProducer-Received-Seq: 2\n"
+
+/* What overtakes is sent again when it is its turn, and from then on fewer are sent at once. */
+Test(producer, those_that_overtake_each_other_become_fewer)
+{
+    struct play p = under_way(5, 12);
+    answer(&p, 3, 409, GAP);
+    answer(&p, 2, 409, GAP);
+    store(&p, 1);
+    run(&p);
+    cr_assert_eq(p.requests, 7, "%zu", p.requests);
+    cr_expect_eq(p.seqs[6], 2);
+    answer(&p, 4, 409, GAP);
+    answer(&p, 5, 409, GAP);
+    store(&p, 6);
+    run(&p);
+    cr_assert_eq(p.requests, 8, "%zu", p.requests);
+    cr_expect_eq(p.seqs[7], 3);
+    store(&p, 7);
+    run(&p);
+    store(&p, 8);
+    run(&p);
+    cr_expect_eq(p.seqs[9], 5);
+    store(&p, 9);
+    run(&p);
+    cr_expect_eq(in_flight(&p), 2, "halved once for all of them, and not to %u", in_flight(&p));
+    ds_producer_free(p.p);
+}
+
+/* That they came before what was lost is no wonder. */
+Test(producer, what_follows_a_loss_has_overtaken_nothing)
+{
+    struct play p = under_way(5, 14);
+    for (size_t i = 2; i < 6; i++)
+        answer(&p, i, 409, GAP);
+    lose(&p, 1);
+    run(&p);
+    p.now += 1000;
+    run(&p);
+    for (size_t i = 6; i < 10; i++) {
+        cr_assert_eq(p.requests, i + 1);
+        cr_expect_eq(p.seqs[i], i - 5);
+        store(&p, i);
+        run(&p);
+    }
+    cr_expect_eq(p.seqs[10], 5);
+    cr_expect_eq(in_flight(&p), 5, "%u", in_flight(&p));
+    ds_producer_free(p.p);
+}
+
+Test(producer, those_that_keep_their_order_become_more_again)
+{
+    struct play p = under_way(2, 3);
+    answer(&p, 2, 409, GAP);
+    store(&p, 1);
+    run(&p);
+    store(&p, 3);
+    append(&p, "x");
+    for (int i = 0; i < 63; i++) {
+        append(&p, "x");
+        p.requests = 0;
+        run(&p);
+        cr_assert_eq(in_flight(&p), 1, "behind %d", i);
+        store(&p, 0);
+    }
+    append(&p, "x");
+    run(&p);
+    cr_expect_eq(in_flight(&p), 2);
+    ds_producer_free(p.p);
+}
