@@ -21,6 +21,9 @@
 #define RECEIVE_SIZE 65536L
 #define LITTLE_SIZE  8192L
 
+/* So many are kept in any case. */
+#define CONNECTIONS ((size_t)16)
+
 struct ds_transport {
     CURLM *multi;
     struct ds_transport_ops ops;
@@ -31,7 +34,9 @@ struct ds_transport {
     bool inside;                   /* a call of libcurl that may call back is under way */
     bool asked;                    /* for a time-out at once */
     struct ds_transfer *transfers; /* those that are added, in no order */
-    struct socket *sockets;        /* by descriptor */
+    size_t ntransfers;
+    size_t kept;            /* connections that libcurl keeps at most, those in use among them */
+    struct socket *sockets; /* by descriptor */
     size_t nsockets;
     uint64_t arrivals; /* so far, on all of them */
     bool flush;        /* a socket is to be flushed */
@@ -215,11 +220,24 @@ static void break_off(struct ds_transfer *x)
     }
 }
 
+/* Left to itself libcurl keeps as many as there are transfers at that moment, four times: of those
+ * of a window of requests that end together it would close most. So it is what there were at the
+ * most. */
+static void keep_connections(struct ds_transport *t)
+{
+    if (2 * t->ntransfers <= t->kept)
+        return;
+    t->kept = 4 * t->ntransfers > CONNECTIONS ? 4 * t->ntransfers : CONNECTIONS;
+    (void)curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)t->kept);
+}
+
 static bool attach(struct ds_transfer *x)
 {
     struct ds_transport *t = x->transport;
     if (curl_multi_add_handle(t->multi, x->easy) != CURLM_OK)
         return false;
+    t->ntransfers++;
+    keep_connections(t);
     x->added = true;
     x->prev = NULL;
     x->next = t->transfers;
@@ -234,6 +252,7 @@ static void detach(struct ds_transfer *x)
     if (!x->added)
         return;
     curl_multi_remove_handle(x->transport->multi, x->easy);
+    x->transport->ntransfers--;
     x->added = false;
     if (x->next)
         x->next->prev = x->prev;

@@ -239,6 +239,7 @@ static void serve(void *ctx, int fd)
     struct taker *t = ctx;
     char text[8192], method[16];
     bool more = true;
+    t->connections++;
     while (more && listener_head(fd, text, sizeof text)) {
         char *body;
         struct asked a = {.head = text, .method = method};

@@ -54,7 +54,7 @@ struct taker {
     } producers[32];
     size_t nproducers;
     char seq[64]; /* the last Stream-Seq */
-    _Atomic unsigned requests, at_once, most_at_once;
+    _Atomic unsigned connections, requests, at_once, most_at_once;
 };
 
 /* A stream of this type; NULL: there is none yet. */

@@ -136,6 +136,21 @@ Test(producer_client, writes_and_detaches)
     taker_free(t);
 }
 
+/* A connection each of those that are under way at once, and no others later. */
+Test(producer_client, connections_are_used_again)
+{
+    struct taker *t = taker_new(TEXT);
+    dstream_options *o = quick();
+    dstream_options_set_batch(o, 1000, 1);
+    dstream_producer *p = open_on(NULL, t, o);
+    for (int i = 0; i < 300; i++)
+        append(p, "x");
+    cr_assert_eq(dstream_producer_flush(p, LIMIT_MS, NULL), DSTREAM_OK);
+    cr_expect_leq(t->connections, 5, "%u connections", t->connections);
+    dstream_producer_free(p);
+    taker_free(t);
+}
+
 static enum take lose_the_second(void *ctx, struct asked *a)
 {
     (void)ctx;
