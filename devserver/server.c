@@ -28,6 +28,8 @@
 #define PAGE_MAX   (1024 * MIB)
 #define HEAD_MAX   (64 * 1024) /* of one request; the library's memory for a connection */
 #define CLIENTS    10000
+#define SPARES     4 /* bodies whose memory is kept for the next ones, of SPARE_MAX at most */
+#define SPARE_MAX  (4 * MIB)
 #define SPARE      32  /* descriptors that are no client's */
 #define IDLE       300 /* s without a byte, of a connection that is not ours to keep waiting */
 
@@ -77,6 +79,8 @@ struct ds_server {
     unsigned reads;
     int64_t due;   /* when on_time wants to be called */
     size_t bodies; /* bytes of all requests' bodies */
+    struct ds_buf spares[SPARES];
+    size_t nspares;
     struct request *waiting;
     struct client *hung_up; /* noticed in this turn */
     int watch;              /* the second set */
@@ -423,14 +427,42 @@ static bool announces_too_much(struct request *q)
     return length && (!ds_parse_u64(length, UINT64_MAX, &n) || n > BODY_MAX);
 }
 
+/* Memory for a body that begins: what one before it has left, or as much as is announced. */
+static void prepare_body(struct request *q)
+{
+    struct ds_server *s = q->server;
+    const char *length =
+        MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, "Content-Length");
+    uint64_t n = 0;
+    if (q->body.data)
+        return;
+    if (s->nspares > 0)
+        q->body = s->spares[--s->nspares];
+    if (length && ds_parse_u64(length, SPARE_MAX, &n))
+        (void)ds_buf_reserve(&q->body, (size_t)n); /* or piece by piece */
+}
+
+static void put_body_away(struct request *q)
+{
+    struct ds_server *s = q->server;
+    s->bodies -= q->body.len;
+    q->body.len = 0;
+    if (q->body.data && q->body.cap <= SPARE_MAX && s->nspares < SPARES)
+        s->spares[s->nspares++] = q->body;
+    else
+        ds_buf_free(&q->body);
+}
+
 /* A body over a bound is read on and dropped, so that the client comes to read the answer; but not
  * for ever. */
 static enum MHD_Result take_body(struct request *q, const char *p, size_t n)
 {
     struct ds_server *s = q->server;
     enum dstream_code rc = DSTREAM_ERR_NOMEM;
-    if (!q->bad_body && n <= BODIES_MAX - s->bodies)
+    if (!q->bad_body && n <= BODIES_MAX - s->bodies) {
+        prepare_body(q);
         rc = ds_buf_add(&q->body, p, n);
+    }
     if (rc == DSTREAM_OK) {
         s->bodies += n;
         return MHD_YES;
@@ -484,12 +516,11 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **co
         return;
     if (q->client)
         q->client->request = NULL;
-    q->server->bodies -= q->body.len;
+    put_body_away(q);
     if (q->has_feed)
         ds_feed_free(&q->feed);
     if (q->has_reply)
         ds_reply_free(&q->reply);
-    ds_buf_free(&q->body);
     ds_target_free(&q->target);
     ds_free(q);
     *context = NULL;
@@ -711,6 +742,8 @@ void ds_server_free(struct ds_server *s)
     if (s->daemon)
         stop(s);
     ds_store_free(s->api.store);
+    while (s->nspares > 0)
+        ds_buf_free(&s->spares[--s->nspares]);
     if (s->watch >= 0)
         close(s->watch);
     ds_free(s);
