@@ -53,6 +53,9 @@ void ds_loop_unpost(dstream_loop *l, struct ds_posted *p);
  * called. */
 int64_t ds_loop_now(const dstream_loop *l);
 int64_t ds_loop_update(dstream_loop *l);
+/* ds_loop_now(), updated where that is more than a few milliseconds ago: for what is called
+ * millions of times a second. */
+int64_t ds_loop_glance(dstream_loop *l);
 /* A random draw. */
 uint64_t ds_loop_random(dstream_loop *l);
 /* 128 random bits that nobody else draws, as 32 hexadecimal digits. */

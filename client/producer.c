@@ -18,6 +18,9 @@
 #include "client/hook.h"
 #include "client/options.h"
 
+/* Bytes that are appended at most before the loop gets a turn, where nobody else gives it one. */
+#define BREATH ((size_t)256 * 1024)
+
 /* One request under way. */
 struct line {
     struct dstream_producer *owner;
@@ -55,7 +58,8 @@ struct dstream_producer {
     bool crowded;     /* an append was told AGAIN */
     uint64_t results; /* how many there were */
     uint64_t next;    /* the id of the next message */
-    int64_t turned;   /* when the loop of its own was turned last */
+    int64_t turned;   /* when the loop of its own was turned last, */
+    size_t unturned;  /* and the bytes that were appended since */
     uint64_t written; /* the last record that was written */
     bool unsynced;    /* it may not be durable yet */
     struct ds_producing more;
@@ -564,13 +568,14 @@ static enum dstream_code wait_for_end(dstream_producer *p, int64_t at)
 /* --- appending -------------------------------------------------------------------------------- */
 
 /* Who has no other loop than ours need not turn it to have things go on while appending. */
-static void breathe(dstream_producer *p)
+static void breathe(dstream_producer *p, size_t appended)
 {
-    int64_t now = ds_loop_now(p->loop);
-    if (!p->own_loop || p->turned == now || p->acting)
+    p->unturned += appended;
+    if (!p->own_loop || p->acting || (p->turned == ds_loop_now(p->loop) && p->unturned < BREATH))
         return;
-    p->turned = now;
     (void)dstream_loop_turn(p->loop, 0);
+    p->turned = ds_loop_now(p->loop);
+    p->unturned = 0;
 }
 
 /* Until a message has got its fate, which makes room. */
@@ -586,18 +591,19 @@ static enum dstream_code wait_for_room(dstream_producer *p, int64_t at)
 enum dstream_append ds_producing_append(dstream_producer *p, const void *message, size_t len,
                                         uint64_t mark, int64_t timeout_ms, uint64_t *id)
 {
-    int64_t at = until(p, timeout_ms);
+    int64_t at = -1; /* until it has to wait */
     uint64_t mine;
     if (ds_gate_cancelled(&p->gate))
         obey_cancel(p);
     for (;;) {
-        enum ds_append what = ds_producer_append(p->core, message, len, mark, ds_loop_now(p->loop),
-                                                 &mine, &p->refusal);
+        enum ds_append what = ds_producer_append(p->core, message, len, mark,
+                                                 ds_loop_glance(p->loop), &mine, &p->refusal);
         soon(p);
         if (what == DS_APPEND_TAKEN)
             break;
         if (what == DS_APPEND_REFUSED)
             return DSTREAM_APPEND_REFUSED;
+        at = at < 0 ? until(p, timeout_ms) : at;
         enum dstream_code rc = wait_for_room(p, at);
         if (rc == DSTREAM_ERR_TIMEOUT) {
             p->crowded = true;
@@ -611,7 +617,7 @@ enum dstream_append ds_producing_append(dstream_producer *p, const void *message
     p->next = mine + 1;
     if (id)
         *id = mine;
-    breathe(p);
+    breathe(p, len);
     return DSTREAM_APPEND_TAKEN;
 }
 
