@@ -172,7 +172,7 @@ static void write_all(struct writing *w, const char *type, uint64_t n)
     bool json = strcmp(type, TYPE_JSON) == 0;
     for (uint64_t i = 0; i + 1 < n; i++) {
         append(w, message(type, i, &state), json);
-        if (i % 500 == 0)
+        if (i % 5000 == 0)
             turn_with(w);
     }
     struct e2e_bytes last = message(type, n - 1, &state);
