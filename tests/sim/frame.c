@@ -10,6 +10,7 @@
 #include <time.h>
 
 #define FAILURES_MAX 20    /* lives */
+#define LINES_MAX    20000 /* of a trace */
 #define LONG_ENOUGH  10000 /* lives in which all that is due is met */
 
 struct sim sim;
@@ -17,7 +18,7 @@ struct sim sim;
 void say(const char *fmt, ...)
 {
     va_list ap;
-    if (!sim.trace)
+    if (!sim.trace || sim.said++ >= LINES_MAX)
         return;
     printf("%9.3f  ", (double)(sim.now - START) / 1000);
     va_start(ap, fmt);
@@ -57,17 +58,31 @@ static bool play(const struct sim_program *p, uint64_t seed)
 {
     sim.seed = seed;
     sim.now = START;
+    sim.said = 0;
     return p->play();
+}
+
+/* Once more, for a person to read. */
+static void show(const struct sim_program *p, uint64_t seed)
+{
+    sim.trace = true;
+    (void)play(p, seed);
+    sim.trace = false;
 }
 
 static bool play_all(const struct sim_program *p, uint64_t first, uint64_t lives)
 {
-    uint64_t failed = 0, played = 0;
+    uint64_t failed = 0, played = 0, bad = 0;
     double began = seconds();
-    while (played < lives && failed < FAILURES_MAX)
-        failed += !play(p, first + played++);
+    for (; played < lives && failed < FAILURES_MAX; played++) {
+        if (play(p, first + played))
+            continue;
+        bad = failed++ == 0 ? first + played : bad;
+    }
     double took = seconds() - began;
     bool all = p->report();
+    if (failed > 0)
+        show(p, bad);
     printf("%llu lives from seed %llu in %.1f s, %.0f a second: ", (unsigned long long)played,
            (unsigned long long)first, took, (double)played / took);
     p->totals();

@@ -5,8 +5,8 @@
  *
  *   PROGRAM [-n LIVES] [-s FIRST-SEED] [-t SEED]
  *
- * -t plays one life and prints it. A run fails where a life does, or, where it is long enough, what
- * has to be met was not.
+ * -t plays one life and prints it, as a run does with the first one that fails. A run fails where a
+ * life does, or, where it is long enough, what has to be met was not.
  */
 #ifndef DS_SIM_FRAME_H
 #define DS_SIM_FRAME_H
@@ -24,6 +24,7 @@ struct sim {
     uint64_t seed;
     int64_t now; /* ms */
     bool trace;
+    unsigned said;  /* lines of it */
     jmp_buf failed; /* where wrong() goes */
 };
 extern struct sim sim;

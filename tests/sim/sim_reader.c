@@ -1176,16 +1176,23 @@ static bool report(void)
 {
     static const char *const notices[] = {"retry", "reconnect", "fallback", "paced",
                                           "lossy", "gap",       "suspect",  "witness gone"};
+    static const enum dstream_code results[] = {
+        DSTREAM_OK,           DSTREAM_ERR_NOT_FOUND,   DSTREAM_ERR_DELETED,
+        DSTREAM_ERR_GONE,     DSTREAM_ERR_AUTH,        DSTREAM_ERR_REDIRECT,
+        DSTREAM_ERR_CONFLICT, DSTREAM_ERR_BAD_REQUEST, DSTREAM_ERR_STREAM_RESET,
+        DSTREAM_ERR_PROTOCOL, DSTREAM_ERR_LIMIT,       DSTREAM_ERR_TIMEOUT,
+        DSTREAM_ERR_NETWORK,  DSTREAM_ERR_CONNECT,     DSTREAM_ERR_RESOLVE,
+        DSTREAM_ERR_TLS,      DSTREAM_ERR_BUSY,        DSTREAM_ERR_SERVER,
+        DSTREAM_ERR_ARGUMENT, DSTREAM_ERR_TOO_LARGE,
+    };
     bool all = report_answers();
     all &= report_states();
     for (size_t i = 0; i < COUNT(notices); i++)
         all &= met_row("notice", notices[i], met_notice[i], true);
     for (size_t i = 0; i < EVENTS; i++)
         all &= met_row("met", event_names[i], met[i], true);
-    for (int c = 0; c < 700; c++) {
-        if (met_result[c] > 0)
-            met_row("ended", dstream_code_name((enum dstream_code)c) + 8, met_result[c], false);
-    }
+    for (size_t i = 0; i < COUNT(results); i++)
+        all &= met_row("ended", dstream_code_name(results[i]) + 8, met_result[results[i]], true);
     return all;
 }
 
