@@ -363,6 +363,12 @@ enum dstream_code dstream_options_set_append_identity(dstream_options *o, bool o
     return DSTREAM_OK;
 }
 
+enum dstream_code dstream_options_set_producers_known(dstream_options *o, bool known)
+{
+    o->producers_known = known;
+    return DSTREAM_OK;
+}
+
 /* --- what the command sets -------------------------------------------------------------------- */
 
 void ds_options_set_limits(dstream_options *o, const struct ds_limits *l)

@@ -41,7 +41,8 @@ struct dstream_options {
     void *head_ctx;
     /* Of a producer; its strings, limits and draws are filled in when it is opened. */
     struct ds_producer_config producer;
-    bool plain; /* a call that appends carries no producer identity */
+    bool plain;           /* a call that appends carries no producer identity */
+    bool producers_known; /* and the server is known to mind it */
 };
 
 /* A copy of its own; of NULL, the defaults. NULL without memory. */

@@ -549,6 +549,7 @@ static enum dstream_code make(dstream_stream *s, dstream_loop *loop, const char 
     if (!ds_url_valid(url))
         return DSTREAM_ERR_ARGUMENT;
     s->last = &s->first;
+    s->proven = o && o->producers_known;
     s->options = ds_options_copy(o);
     s->url = ds_strdup(url);
     s->own_loop = !loop;

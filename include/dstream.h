@@ -470,6 +470,10 @@ DSTREAM_API enum dstream_code dstream_options_set_trusted(dstream_options *o, bo
 /* Whether a call that appends (dstream_call) carries a producer identity of its handle's own, so
  * that it can be repeated when its answer is lost. On by default; see there. */
 DSTREAM_API enum dstream_code dstream_options_set_append_identity(dstream_options *o, bool on);
+/* Whether the caller knows that the server has producers, so that such a call is repeated after a
+ * lost answer from the first one on. Off by default: the server has to show it, by an answer to an
+ * append on the same handle. */
+DSTREAM_API enum dstream_code dstream_options_set_producers_known(dstream_options *o, bool known);
 
 /* --- writing: producers ----------------------------------------------------------------------- */
 /* Messages in, each of them stored once and in order, or its fate reported truly.
@@ -650,10 +654,11 @@ DSTREAM_API const dstream_error *dstream_producer_cause(const dstream_producer *
  * All but an append can be repeated, whatever became of an earlier try. So that an append can, it
  * carries a producer identity by default: an id of 128 random bits for each handle, which costs the
  * server a small record. It is repeated after 429 and 5xx; and after an answer that was lost, once
- * the server has shown that it has producers. Otherwise, and where the tries are used up, it ends
- * as ERR_OUTCOME_UNKNOWN: the data is stored once, or not. A server that has no producers, and
- * stores data before it answers 5xx, may store it twice: dstream_options_set_append_identity()
- * turns all this off, and then nothing is repeated that may have reached the server.
+ * the server has shown that it has producers (or dstream_options_set_producers_known() says so).
+ * Otherwise, and where the tries are used up, it ends as ERR_OUTCOME_UNKNOWN: the data is stored
+ * once, or not. A server that has no producers, and stores data before it answers 5xx, may store it
+ * twice: dstream_options_set_append_identity() turns all this off, and then nothing is repeated
+ * that may have reached the server.
  *
  * A redirect is followed within the origin, or from http to https of the same host, and only by 307
  * and 308: a POST is never turned into a GET (ERR_REDIRECT). */

@@ -387,6 +387,23 @@ Test(stream_client, behind_an_unknown_outcome_the_identity_is_a_new_one)
     taker_free(t);
 }
 
+Test(stream_client, a_server_that_is_known_to_have_producers_need_not_show_it)
+{
+    for (int known = 0; known < 2; known++) {
+        struct taker *t = taker_new(TEXT);
+        struct turns turns = {.what = "dl."};
+        dstream_options *o = quick();
+        dstream_options_set_producers_known(o, known);
+        dstream_stream *s = open_on(NULL, t, o);
+        t->plan = in_turn;
+        t->ctx = &turns;
+        append(s, "a", known ? DSTREAM_OK : DSTREAM_ERR_OUTCOME_UNKNOWN);
+        cr_assert_str_eq(taker_data(t), known ? "a" : "");
+        dstream_stream_free(s);
+        taker_free(t);
+    }
+}
+
 /* What lies behind an append that may be stored, in one that ends with the letter. */
 static void lies_behind(const char *what, enum dstream_code cause, int status)
 {

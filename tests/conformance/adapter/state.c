@@ -256,8 +256,9 @@ dstream_options *new_options(struct adapter *a)
     if (!o)
         abort();
     dstream_options_set_on_request(o, on_request, a);
-    dstream_options_set_proxy(o, "");      /* the server is on this machine, */
-    dstream_options_set_replica_lag(o, 0); /* and there is one of it */
+    dstream_options_set_proxy(o, "");             /* the server is on this machine, */
+    dstream_options_set_replica_lag(o, 0);        /* and there is one of it */
+    dstream_options_set_producers_known(o, true); /* or the suite would not ask for them */
     return o;
 }
 
