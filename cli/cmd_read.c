@@ -16,6 +16,7 @@
 #include "base/http.h"
 #include "cli/format.h"
 #include "cli/output.h"
+#include "cli/ring.h"
 #include "cli/run.h"
 #include "cli/signals.h"
 #include "cli/span.h"
@@ -31,6 +32,8 @@ struct source {
     enum ds_format_kind format;
     struct ds_checkpoint at; /* behind what was put into the output */
     bool ready;              /* the format is settled */
+    bool gathering;          /* the last messages, up to where the stream ends now */
+    struct ds_ring ring;
     bool reported;
 };
 
@@ -178,6 +181,36 @@ static enum dstream_code put_batch(struct source *s, const dstream_batch *b)
     return DSTREAM_OK;
 }
 
+/* What --last asks for is there. */
+static enum dstream_code put_last(struct source *s)
+{
+    enum dstream_code rc = DSTREAM_OK;
+    dstream_batch b;
+    s->gathering = false;
+    while (rc == DSTREAM_OK && !s->all->run.stop && ds_ring_get(&s->ring, &b)) {
+        rc = put_batch(s, &b);
+        ds_ring_drop(&s->ring);
+    }
+    ds_ring_free(&s->ring);
+    return rc;
+}
+
+static enum dstream_code gather(struct source *s, const dstream_batch *b)
+{
+    enum dstream_code rc = ds_ring_add(&s->ring, b);
+    if (b->items->bytes.len > b->first_byte)
+        ds_run_took_data(&s->all->run);
+    if (rc == DSTREAM_ERR_LIMIT)
+        return ds_error_set(&s->s.error, rc, "%s: the last %llu %s are over %zu MiB: ask for fewer",
+                            s->s.name, (unsigned long long)s->ring.want,
+                            b->flags & DSTREAM_BATCH_JSON ? "messages" : "lines",
+                            DS_RING_MAX >> 20);
+    if (rc != DSTREAM_OK)
+        return ds_error_set(&s->all->error, rc, "no memory for the last messages");
+    bool there = b->flags & (DSTREAM_BATCH_UP_TO_DATE | DSTREAM_BATCH_CLOSED);
+    return there ? put_last(s) : DSTREAM_OK;
+}
+
 static enum dstream_code take(void *ctx, struct ds_source *base, const dstream_batch *b)
 {
     struct source *s = ctx;
@@ -186,7 +219,7 @@ static enum dstream_code take(void *ctx, struct ds_source *base, const dstream_b
     if (!s->ready)
         rc = settle(s, dstream_reader_content_type(base->reader), b->flags & DSTREAM_BATCH_JSON);
     if (rc == DSTREAM_OK)
-        rc = put_batch(s, b);
+        rc = s->gathering ? gather(s, b) : put_batch(s, b);
     if (a->error.code != DSTREAM_OK)
         a->run.stop = true;
     return rc;
@@ -197,10 +230,13 @@ static enum dstream_code take(void *ctx, struct ds_source *base, const dstream_b
 static enum dstream_code begin(struct source *s)
 {
     const struct ds_cli_options *o = &s->all->cli->opt;
-    const char *from = o->from ? o->from : o->command == DS_CMD_TAIL ? "now" : "-1";
+    bool from_now = o->command == DS_CMD_TAIL && o->last == 0;
+    const char *from = o->from ? o->from : from_now ? "now" : "-1";
     if (strlen(from) > DS_TOKEN_MAX)
         return ds_error_set(&s->s.error, DSTREAM_ERR_ARGUMENT, "--from is longer than %d bytes",
                             DS_TOKEN_MAX);
+    s->gathering = o->last > 0;
+    ds_ring_init(&s->ring, o->last, DS_RING_MAX);
     strcpy(s->at.from, from);
     strcpy(s->at.offset, from);
     s->at.from_skip = s->at.skip = o->from_skip;
@@ -266,6 +302,8 @@ static void report_and_free(struct source *s)
         return;
     s->reported = true;
     ds_source_stop(&s->s);
+    if (s->gathering && s->s.error.code == DSTREAM_OK && !s->all->run.stop)
+        (void)put_last(s); /* it has ended where the stream ended at first */
     if (s->s.error.code != DSTREAM_OK)
         (void)ds_cli_fail(s->all->cli, &s->s.error);
 }
@@ -390,6 +428,9 @@ static int check_options(struct ds_cli *c)
         return rc;
     if (c->nargs == 0)
         return ds_cli_usage(c, "no stream is named");
+    if (o->last > 0 && (o->from || o->state))
+        return ds_cli_usage(c, "--last says where to begin, and so does %s",
+                            o->from ? "--from" : "--state");
     if (o->state && c->nargs > 1)
         return ds_cli_usage(c, "--state is for one stream");
     if (o->state && o->output)
@@ -455,8 +496,11 @@ static void arm(struct reading *a)
 
 static void tear_down(struct reading *a)
 {
-    for (size_t i = 0; a->sources && i < a->n; i++)
+    for (size_t i = 0; a->sources && i < a->n; i++) {
         ds_source_free(&a->sources[i].s);
+        if (a->sources[i].gathering)
+            ds_ring_free(&a->sources[i].ring);
+    }
     if (a->run.loop) {
         (void)ds_loop_watch(a->run.loop, STDOUT_FILENO, 0, NULL, NULL);
         ds_timer_stop(a->run.loop, &a->sync);

@@ -125,6 +125,12 @@ static const char *set_count(struct ds_cli_options *o, const struct ds_option *s
     return ds_parse_u64(value, UINT64_MAX, &o->count) && o->count > 0 ? NULL : "a number from 1 up";
 }
 
+static const char *set_last(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    return ds_parse_u64(value, UINT64_MAX, &o->last) && o->last > 0 ? NULL : "a number from 1 up";
+}
+
 /* Kept as it was given: how it goes on the wire is the command's. */
 static const char *set_ttl(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
@@ -476,6 +482,10 @@ const struct ds_option ds_option_table[] = {
      "When to stop: end, where the stream ends now, or closed, which follows the stream until it "
      "is closed. For replay: end, or OFFSET[,SKIP], a position in the recording.",
      set_until, 0},
+    {"last", 0, "N", false, false, DS_GROUP_RANGE, DS_CMD_TAIL, "last",
+     "Begin with the last N messages there are, or lines of a stream that is not JSON. Servers "
+     "cannot be read backwards, so all of the stream is read for that.",
+     set_last, 0},
     {"count", 'n', "N", false, false, DS_GROUP_RANGE, RANGED, "count",
      "Stop after N messages. Only JSON streams have messages.", set_count, 0},
     {"bytes", 0, "SIZE", false, false, DS_GROUP_RANGE, RANGED, "bytes",

@@ -63,6 +63,7 @@ struct ds_cli_options {
     bool wait_create;
     bool has_count, has_bytes;
     uint64_t count, bytes;
+    uint64_t last;          /* --last; 0: not given */
     int64_t max_time, idle; /* ms; -1: none */
     bool require_closed, require_end;
     enum dstream_live live; /* as given, else auto; read it through ds_cli_live() */

@@ -8,6 +8,7 @@
 #include "tests/e2e/scripted.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <string.h>
 
 static struct proxy_plan whole(void *ctx, unsigned k)
@@ -150,6 +151,55 @@ E2E_BOTH(read, tail_begins_at_the_end)
 }
 
 /* A long-poll that is answered without data, again and again, is no end. */
+/* The last ones first, then what comes. */
+E2E_BOTH(read, tail_begins_with_the_last_messages)
+{
+    char *url = e2e_url("json");
+    e2e_create(url, TYPE_JSON);
+    for (int i = 0; i < 5; i++)
+        e2e_append(url, TYPE_JSON, e2e_text(e2e_printf("{\"n\":%d}", i)));
+    struct e2e_process *p = dstream_start("tail", "--last", "2", url);
+    e2e_until_out(p, strlen("{\"n\":3}\n{\"n\":4}\n"));
+    e2e_append(url, TYPE_JSON, e2e_text("5"));
+    e2e_close(url);
+    e2e_status(p, 0);
+    e2e_same("the last two", p->out_data, e2e_text("{\"n\":3}\n{\"n\":4}\n5\n"));
+    p = dstream_run("tail", "--last", "100", "-n", "2", url);
+    e2e_status(p, 0);
+    e2e_same("of all", p->out_data, e2e_text("{\"n\":0}\n{\"n\":1}\n"));
+}
+
+E2E_BOTH(read, tail_begins_with_the_last_lines)
+{
+    char *url = e2e_url("text");
+    e2e_create(url, TYPE_TEXT);
+    e2e_append(url, TYPE_TEXT, e2e_text("one\ntw"));
+    e2e_append(url, TYPE_TEXT, e2e_text("o\nthree\nfo"));
+    struct e2e_process *p = dstream_start("tail", "--last=3", url);
+    e2e_until_out(p, strlen("two\nthree\nfo"));
+    e2e_append(url, TYPE_TEXT, e2e_text("ur\n"));
+    e2e_close(url);
+    e2e_status(p, 0);
+    e2e_same("the last three", p->out_data, e2e_text("two\nthree\nfour\n"));
+    e2e_status(dstream_run("tail", "--last=3", "--from=now", url), 2);
+    e2e_status(dstream_run("tail", "--last=0", url), 2);
+    e2e_status(dstream_run("read", "--last=3", url), 2);
+}
+
+/* It ends where the stream ended when that was looked at, also where no answer says so. */
+E2E(read, tail_of_the_last_up_to_the_end)
+{
+    struct e2e_process *server;
+    const char *base = e2e_serve(&server, (const char *const[]){"--page-size", "4", NULL});
+    char *url = e2e_url_at(base, "s");
+    e2e_create(url, TYPE_TEXT);
+    e2e_append(url, TYPE_TEXT, e2e_text("1\n22\n333\n4444\n55555\n"));
+    struct e2e_process *p = dstream_run("tail", "--last=2", "--until", "end", url);
+    e2e_status(p, 0);
+    e2e_same("the last two", p->out_data, e2e_text("4444\n55555\n"));
+    e2e_kill(server, SIGTERM);
+}
+
 E2E_BOTH(read, a_long_poll_that_times_out_goes_on)
 {
     struct e2e_bytes want = {0};

@@ -164,7 +164,9 @@ Test(options, wrong_ones_are_refused_with_what_is_wrong)
         {"write u --create=", "wanted is a content type"},
         {"read u -o", "--output needs an argument"},
         {"read u --cacert=", "wanted is something that is not empty"},
-        {"read u --last 5", "no option --last"},
+        {"read u --last 5", "--last is an option of tail"},
+        {"tail u --last 0", "--last 0: wanted is a number from 1 up"},
+        {"read u --lost 5", "no option --lost"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct parse p;
