@@ -4,7 +4,7 @@
  *
  * One piece of the input is read a turn of the loop, cut into messages, and these are given to the
  * producer until it has no more room; then reading waits for it. What became of the messages is
- * kept as ranges, and said at the end, or before the journal says that it was said.
+ * said at the end, or before the journal says that it was said.
  */
 #include "config.h"
 
@@ -14,26 +14,16 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "cli/supply_input.h"
+#include "cli/fates.h"
 #include "cli/signals.h"
 #include "cli/status.h"
+#include "cli/supply_input.h"
 #include "cli/wall.h"
 #include "client/options.h"
 #include "client/producer.h"
 #include "store/checkpoint.h"
 
 #define MAX_AGE_MS ((int64_t)6 * 24 * 3600 * 1000)
-#define RANGES     64
-#define TEXT_MAX   ((size_t)1 << 14)
-
-/* Messages in a row with the same fate. */
-struct range {
-    enum ds_fate fate;
-    uint64_t first, count; /* count 0: only the stream's close */
-    bool earlier;          /* of an earlier run */
-    bool from_known;
-    uint64_t from, to; /* input bytes; to 0: not known */
-};
 
 struct once {
     const struct ds_write *c;
@@ -49,12 +39,8 @@ struct once {
     bool draining; /* INT or TERM came */
     bool ended;
     bool broken_pipe; /* nobody reads what --tee prints */
-    struct range ranges[RANGES];
-    size_t nranges;
-    bool said;       /* what became of some of them */
-    bool refused;    /* the producer did not take a message: its end may say why */
-    bool mark_known; /* where the messages of the last result ended */
-    uint64_t mark;
+    bool refused;     /* the producer did not take a message: its end may say why */
+    struct ds_fates fates;
     struct dstream_error earlier; /* of what an earlier run could not tell any more */
     struct ds_status status;
     int64_t retry_at;
@@ -66,116 +52,17 @@ static uint64_t unix_ms(void)
     return ms > 0 ? (uint64_t)ms : 0;
 }
 
-/* --- what became of the messages -------------------------------------------------------------- */
-
-static bool continues(const struct range *a, const struct range *b)
-{
-    return a->fate == b->fate && a->earlier == b->earlier && a->first + a->count == b->first;
-}
-
-static void add_number(struct ds_buf *b, const char *before, uint64_t n)
-{
-    ds_buf_addf(b, "%s%llu", before, (unsigned long long)n);
-}
-
-/* "messages 3 to 9, bytes 20 to 99 of the input". Bytes that were not cut into messages have no
- * numbers. */
-static void add_range(struct ds_buf *b, const struct once *w, const struct range *r)
-{
-    bool counted = w->supply->counted || r->to == 0;
-    if (r->count == 0) {
-        ds_buf_adds(b, "the closing of the stream");
-        return;
-    }
-    if (counted && r->count == 1)
-        add_number(b, "message ", r->first + 1);
-    else if (counted)
-        add_number(b, "messages ", r->first + 1);
-    if (counted && r->count > 1)
-        add_number(b, " to ", r->first + r->count);
-    if (r->to == 0 || !w->supply->in_bytes)
-        return;
-    if (counted)
-        ds_buf_adds(b, ", ");
-    if (r->from_known && r->from < r->to) {
-        add_number(b, "bytes ", r->from);
-        add_number(b, " to ", r->to - 1);
-    } else {
-        add_number(b, "up to byte ", r->to - 1);
-    }
-    ds_buf_adds(b, " of the input");
-}
-
-/* One line for all that have this fate. Part of a failure, so -q does not hide it. */
-static void say_fate(struct once *w, enum ds_fate fate, bool earlier)
-{
-    static const char *const names[] = {[DS_FATE_ACKED] = "stored",
-                                        [DS_FATE_UNKNOWN] = "may be stored or not",
-                                        [DS_FATE_NOT_WRITTEN] = "not stored",
-                                        [DS_FATE_KEPT] = "kept for the next run in "};
-    const char *between = "";
-    struct ds_buf b;
-    ds_buf_init(&b, TEXT_MAX);
-    for (size_t i = 0; i < w->nranges; i++) {
-        const struct range *r = &w->ranges[i];
-        if (r->fate != fate || r->earlier != earlier)
-            continue;
-        ds_buf_adds(&b, between);
-        add_range(&b, w, r);
-        between = "; ";
-    }
-    const char *text = b.len > 0 ? ds_buf_str(&b) : NULL;
-    bool kept = fate == DS_FATE_KEPT;
-    if (text)
-        ds_cli_tell(w->cli, "%s%s%s: %s", earlier && !kept ? "by an earlier run, " : "",
-                    names[fate], kept ? w->cli->opt.state : "", text);
-    ds_buf_free(&b);
-}
-
-/* What was said is not said again. */
-static void say_fates(struct once *w)
-{
-    for (int earlier = 1; earlier >= 0; earlier--) {
-        for (enum ds_fate fate = DS_FATE_ACKED; fate <= DS_FATE_KEPT; fate++)
-            say_fate(w, fate, earlier);
-    }
-    if (w->nranges == 0 && !w->said)
-        ds_cli_tell(w->cli, "nothing was stored");
-    w->said = true;
-    w->nranges = 0;
-}
-
-static bool any_failed(const struct once *w)
-{
-    for (size_t i = 0; i < w->nranges; i++) {
-        if (w->ranges[i].fate != DS_FATE_ACKED)
-            return true;
-    }
-    return false;
-}
-
 static void on_result(void *ctx, dstream_producer *p, const dstream_result *result)
 {
     struct once *w = ctx;
     const struct ds_producer_result *r = ds_producing_result(result);
-    struct range x = {r->fate, r->first, r->count, r->earlier, w->mark_known, w->mark, r->mark};
-    struct range *last = w->nranges > 0 ? &w->ranges[w->nranges - 1] : NULL;
     (void)p;
-    w->mark_known = r->mark > 0;
-    w->mark = r->mark;
     w->retry_at = DS_NEVER;
     if (r->fate == DS_FATE_ACKED && r->mark > 0 && w->supply->ops->stored)
         w->supply->ops->stored(w->supply->ctx, r->mark);
     if (r->earlier && r->error && w->earlier.code == DSTREAM_OK && r->fate != DS_FATE_KEPT)
         w->earlier = *r->error;
-    if (last && continues(last, &x)) {
-        last->count += x.count;
-        last->to = x.to;
-        return;
-    }
-    if (w->nranges == RANGES)
-        say_fates(w);
-    w->ranges[w->nranges++] = x;
+    ds_fates_add(&w->fates, r);
 }
 
 /* --- the journal ------------------------------------------------------------------------------ */
@@ -184,8 +71,8 @@ static void on_result(void *ctx, dstream_producer *p, const dstream_result *resu
 static enum dstream_code write_record(void *ctx, struct ds_record *r, struct dstream_error *err)
 {
     struct once *w = ctx;
-    if (r->kind == DS_RECORD_TOLD && any_failed(w))
-        say_fates(w);
+    if (r->kind == DS_RECORD_TOLD && ds_fates_failed(&w->fates))
+        ds_fates_say(&w->fates);
     return ds_journal_write(w->c->journal, r, unix_ms(), err);
 }
 
@@ -529,9 +416,9 @@ static enum dstream_code begin_input(struct once *w)
 static enum dstream_code begin(struct once *w)
 {
     const struct ds_write *c = w->c;
-    w->mark_known = !c->before;
     w->supply = c->supply;
     enum dstream_code rc = c->supply ? DSTREAM_OK : begin_input(w);
+    ds_fates_init(&w->fates, w->cli, w->supply, c->journal != NULL, !c->before);
     if (rc == DSTREAM_OK)
         rc = open_producer(w);
     if (rc != DSTREAM_OK)
@@ -560,7 +447,8 @@ static void say_written(struct once *w)
         ds_buf_adds(&b, ", ");
     }
     add_count(&b, dstream_producer_count(w->p, DSTREAM_COUNT_STORED_BYTES), "byte");
-    add_number(&b, ", epoch ", dstream_producer_count(w->p, DSTREAM_COUNT_EPOCH));
+    ds_buf_addf(&b, ", epoch %llu",
+                (unsigned long long)dstream_producer_count(w->p, DSTREAM_COUNT_EPOCH));
     if (ds_buf_str(&b))
         ds_cli_say(w->cli, "%s: written: %s", w->u->name, b.data);
     ds_buf_free(&b);
@@ -601,7 +489,7 @@ static int finish(struct once *w)
         (void)ds_cli_fail(w->cli, fed);
         first = first->code == DSTREAM_OK ? fed : first;
     }
-    say_fates(w);
+    ds_fates_say(&w->fates);
     int tee_status = ds_cli_flush(w->cli);
     if (first->code != DSTREAM_OK)
         return (int)ds_exit_of(first);

@@ -463,6 +463,7 @@ static struct ds_producer_step report(struct ds_producer *p)
         .duplicate = b->duplicate,
         .maybe_duplicate = b->in_doubt,
         .earlier = b->earlier,
+        .journalled = b->journalled,
         .retryable = b->fate == DS_FATE_NOT_WRITTEN && dstream_is_retryable(e->code),
         .epoch = b->epoch,
         .seq = b->seq,

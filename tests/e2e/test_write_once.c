@@ -250,6 +250,27 @@ E2E_BOTH(once, the_older_of_two_is_fenced)
     e2e_status(feed(e2e_text("5"), "write", url, "--producer", "q"), 0);
 }
 
+/* What the journal had not taken in is not lost to the next run, which begins with it. */
+E2E_BOTH(once, one_with_a_journal_is_fenced)
+{
+    char *url = e2e_url("s"), *state = e2e_path("journal");
+    e2e_create(url, TYPE_JSON);
+    struct e2e_process *old = begin("write", url, "--producer", "p", "--state", state,
+                                    "--batch-bytes", "6", "--in-flight", "1");
+    e2e_give(old, e2e_text("1000 "));
+    until_stored(url, "1000\n");
+    e2e_status(feed(e2e_text("\"new\""), "write", url, "--producer", "p"), 0);
+    e2e_give(old, e2e_text("2000 3000 4000 "));
+    e2e_end_input(old);
+    e2e_status(old, 12);
+    e2e_says(old, "stored: message 1, bytes 0 to 3 of the input");
+    e2e_says(old, "not stored: message 2, bytes 4 to 8 of the input");
+    e2e_says(old, "the next run begins with it: messages 3 to 4, bytes 9 to 18 of the input");
+    cr_assert_eq(writing_state(state, "inputBytes"), 9);
+    e2e_status(feed(e2e_text(" 3000 4000 "), "write", url, "--producer", "p", "--state", state), 0);
+    writing_holds(url, e2e_text("1000\n\"new\"\n3000\n4000\n"));
+}
+
 /* The server has stored it, nobody was told, and then it is too late to ask. */
 E2E_BOTH(once, an_answer_is_lost_before_another_one_takes_over)
 {
