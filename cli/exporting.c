@@ -54,6 +54,15 @@ static void concluded(struct exporting *e)
     }
 }
 
+static bool any_waits(const struct exporting *e)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        if (e->streams[i].exporter && ds_exporter_waits(e->streams[i].exporter))
+            return true;
+    }
+    return false;
+}
+
 /* Steps as long as they take no time worth a pause. */
 static void step(struct exporting *e)
 {
@@ -70,7 +79,11 @@ static void step(struct exporting *e)
         return;
     }
     concluded(e);
-    if (!e->run.stop && e->cli->opt.sync_ms >= 0 && ds_exports_due(e->directory))
+    if (e->run.stop)
+        return;
+    if (any_waits(e)) /* since the commit has passed it by */
+        arm(e, 0);
+    else if (e->cli->opt.sync_ms >= 0 && ds_exports_due(e->directory))
         arm(e, e->cli->opt.sync_ms);
 }
 

@@ -78,6 +78,7 @@ static bool set_fault(struct ds_cli *c, const char *name, const char *value)
         int error = faulty.error ? faulty.error : EIO;
         ds_faulty_init(&faulty, (enum ds_fault)i, (long)n - 1);
         faulty.error = error;
+        faulty.tell = true;
         c->fileops = &faulty.ops;
         return true;
     }

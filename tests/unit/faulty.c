@@ -9,8 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
-static void die(void)
+static void die(const struct ds_faulty *f, const char *when, const char *name)
 {
+    if (f->tell)
+        dprintf(STDERR_FILENO, "killed %s %s\n", when, name);
     kill(getpid(), SIGKILL);
     for (;;)
         pause();
@@ -25,14 +27,14 @@ static int before(struct ds_faulty *f, const char *name)
     if (f->calls++ != f->at)
         return 0;
     if (f->fault == DS_FAULT_KILL_BEFORE)
-        die();
+        die(f, "before", name);
     return f->fault == DS_FAULT_FAIL ? -f->error : 0;
 }
 
 static void after(const struct ds_faulty *f, const char *name)
 {
     if (f->fault == DS_FAULT_KILL_AFTER && f->calls - 1 == f->at && strcmp(f->last, name) == 0)
-        die();
+        die(f, "after", name);
 }
 
 static int faulty_open(void *ctx, int dir, const char *name, enum ds_open how)

@@ -16,6 +16,7 @@ struct ds_faulty {
                          something, or open it */
     long calls;       /* counted so far */
     char last[16];    /* the name of the last one counted */
+    bool tell;        /* says on standard error where it dies */
     int sync_ms;      /* how long each sync takes, at least */
 };
 
