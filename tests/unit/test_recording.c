@@ -30,11 +30,10 @@ static void show(struct ds_buf *out, const struct ds_recording_entry *e)
     ds_buf_addf(out, "%lld ", (long long)e->time);
     if (e->begins)
         ds_buf_addf(out, "%s %d ", ds_recorded_name(e->by), e->status);
-    for (const char *p = e->headers.data; e->begins && p < e->headers.data + e->headers.len;) {
-        ds_buf_addf(out, "%s=", p);
-        p += strlen(p) + 1;
-        ds_buf_addf(out, "%s ", p);
-        p += strlen(p) + 1;
+    for (size_t at = 0; e->begins && at < e->headers.len;) {
+        const char *name = e->headers.data + at, *value = name + strlen(name) + 1;
+        ds_buf_addf(out, "%s=%s ", name, value);
+        at += strlen(name) + strlen(value) + 2;
     }
     ds_buf_addf(out, "%s,%llu>%s c=%s f=%u", e->offset, (unsigned long long)e->skip, e->next,
                 e->cursor, e->flags);
