@@ -90,48 +90,107 @@ static const char *advice_on(const struct ds_cli *c, const struct dstream_error 
 
 /* --- messages --------------------------------------------------------------------------------- */
 
-/* One line on stderr, with what a terminal must not see made visible. One write, so that lines of
- * several processes stay whole. */
-static void print_line(struct ds_cli *c, const struct ds_buf *text)
+/* One write, so that lines of several processes stay whole. */
+static void put_line(struct ds_cli *c, const struct ds_buf *line)
+{
+    if (c->before_message)
+        c->before_message(c->before_message_ctx);
+    (void)fwrite(line->data, 1, line->len, c->err);
+    (void)fflush(c->err);
+}
+
+/* As text what a terminal must not see is made visible. */
+static void print_text(struct ds_cli *c, const char *before, const struct ds_buf *text)
 {
     struct ds_buf line;
-    ds_buf_init(&line, 4 * TEXT_MAX + 16);
-    if (ds_buf_adds(&line, "dstream: ") == DSTREAM_OK &&
+    ds_buf_init(&line, 4 * TEXT_MAX + 32);
+    if (ds_buf_addf(&line, "dstream: %s", before) == DSTREAM_OK &&
         ds_terminal_escape(&line, text->data, text->len) == DSTREAM_OK &&
-        ds_buf_addc(&line, '\n') == DSTREAM_OK) {
-        if (c->before_message)
-            c->before_message(c->before_message_ctx);
-        (void)fwrite(line.data, 1, line.len, c->err);
-        (void)fflush(c->err);
-    }
+        ds_buf_addc(&line, '\n') == DSTREAM_OK)
+        put_line(c, &line);
     ds_buf_free(&line);
 }
 
-static void print_va(struct ds_cli *c, const char *before, const char *fmt, va_list ap)
+/* A member of an object that has one before it. */
+static void add_member(struct ds_buf *out, const char *key, const char *value, size_t n)
+{
+    struct ds_buf whole;
+    ds_buf_init(&whole, 4 * TEXT_MAX);
+    ds_buf_addf(out, ",\"%s\":\"", key);
+    if (ds_utf8_replace(&whole, value, n) == DSTREAM_OK)
+        (void)ds_json_escape(out, whole.data, whole.len);
+    ds_buf_addc(out, '"');
+    ds_buf_free(&whole);
+}
+
+static void add_text_member(struct ds_buf *out, const char *key, const char *value)
+{
+    if (value && value[0])
+        add_member(out, key, value, strlen(value));
+}
+
+/* `e` may be NULL. */
+static void print_json(struct ds_cli *c, const char *level, int exit, const struct ds_buf *text,
+                       const struct dstream_error *e)
+{
+    struct ds_buf line;
+    ds_buf_init(&line, 16 * TEXT_MAX);
+    ds_buf_addf(&line, "{\"level\":\"%s\"", level);
+    add_member(&line, "message", text->data, text->len);
+    if (exit >= 0)
+        ds_buf_addf(&line, ",\"exit\":%d", exit);
+    if (e) {
+        add_text_member(&line, "code", dstream_code_name(e->code));
+        if (e->status > 0)
+            ds_buf_addf(&line, ",\"status\":%d", e->status);
+        add_text_member(&line, "url", e->url);
+        add_text_member(&line, "offset", e->offset);
+        add_text_member(&line, "advice", advice_on(c, e));
+    }
+    if (ds_buf_adds(&line, "}\n") == DSTREAM_OK)
+        put_line(c, &line);
+    ds_buf_free(&line);
+}
+
+static void print_va(struct ds_cli *c, const char *level, const char *before, const char *fmt,
+                     va_list ap)
 {
     struct ds_buf text;
     ds_buf_init(&text, TEXT_MAX);
-    ds_buf_adds(&text, before);
     ds_buf_addv(&text, fmt, ap);
-    print_line(c, &text);
+    if (c->opt.json_errors)
+        print_json(c, level, -1, &text, NULL);
+    else
+        print_text(c, before, &text);
     ds_buf_free(&text);
+}
+
+static void add_error(struct ds_cli *c, struct ds_buf *text, const struct dstream_error *e)
+{
+    const char *advice = advice_on(c, e);
+    if (e->url[0])
+        ds_buf_addf(text, "%s: ", e->url);
+    ds_buf_adds(text, e->message[0] ? e->message : dstream_code_text(e->code));
+    if (e->url[0] && e->offset[0] && !strstr(e->message, e->offset))
+        ds_buf_addf(text, " (at offset %s)", e->offset);
+    if (advice)
+        ds_buf_addf(text, ": %s", advice);
 }
 
 int ds_cli_fail(struct ds_cli *c, const struct dstream_error *e)
 {
     struct ds_buf text;
-    const char *advice = advice_on(c, e);
+    int exit = (int)ds_exit_of(e);
     ds_buf_init(&text, TEXT_MAX);
-    if (e->url[0])
-        ds_buf_addf(&text, "%s: ", e->url);
-    ds_buf_adds(&text, e->message[0] ? e->message : dstream_code_text(e->code));
-    if (e->url[0] && e->offset[0] && !strstr(e->message, e->offset))
-        ds_buf_addf(&text, " (at offset %s)", e->offset);
-    if (advice)
-        ds_buf_addf(&text, ": %s", advice);
-    print_line(c, &text);
+    if (c->opt.json_errors) {
+        ds_buf_adds(&text, e->message[0] ? e->message : dstream_code_text(e->code));
+        print_json(c, "error", exit, &text, e);
+    } else {
+        add_error(c, &text, e);
+        print_text(c, "", &text);
+    }
     ds_buf_free(&text);
-    return (int)ds_exit_of(e);
+    return exit;
 }
 
 int ds_cli_usage(struct ds_cli *c, const char *fmt, ...)
@@ -144,7 +203,10 @@ int ds_cli_usage(struct ds_cli *c, const char *fmt, ...)
     ds_buf_addv(&text, fmt, ap);
     va_end(ap);
     ds_buf_addf(&text, ": see dstream%s%s --help", info ? " " : "", info ? info->name : "");
-    print_line(c, &text);
+    if (c->opt.json_errors)
+        print_json(c, "error", DS_EXIT_USAGE, &text, NULL);
+    else
+        print_text(c, "", &text);
     ds_buf_free(&text);
     return DS_EXIT_USAGE;
 }
@@ -154,7 +216,7 @@ void ds_cli_warn(struct ds_cli *c, const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     if (!c->opt.quiet)
-        print_va(c, "warning: ", fmt, ap);
+        print_va(c, "warning", "warning: ", fmt, ap);
     va_end(ap);
 }
 
@@ -163,7 +225,7 @@ void ds_cli_say(struct ds_cli *c, const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     if (!c->opt.quiet)
-        print_va(c, "", fmt, ap);
+        print_va(c, "info", "", fmt, ap);
     va_end(ap);
 }
 
@@ -171,7 +233,7 @@ void ds_cli_tell(struct ds_cli *c, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    print_va(c, "", fmt, ap);
+    print_va(c, "info", "", fmt, ap);
     va_end(ap);
 }
 

@@ -125,6 +125,13 @@ static const char *set_count(struct ds_cli_options *o, const struct ds_option *s
     return ds_parse_u64(value, UINT64_MAX, &o->count) && o->count > 0 ? NULL : "a number from 1 up";
 }
 
+static const char *set_errors(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    (void)self;
+    o->json_errors = strcmp(value, "json") == 0;
+    return o->json_errors || strcmp(value, "text") == 0 ? NULL : "text or json";
+}
+
 static const char *set_last(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     (void)self;
@@ -459,6 +466,12 @@ const struct ds_option ds_option_table[] = {
     {"verbose", 'v', NULL, false, false, DS_GROUP_GENERAL, EVERYWHERE, "verbose",
      "Print a line for each request and for each retry, on standard error.", set_more, AT(verbose)},
 
+    {"errors", 0, "FORM", false, false, DS_GROUP_GENERAL, EVERYWHERE, "errors",
+     "What standard error is made of: text, or json, one object a line, with level (error, "
+     "warning, "
+     "info) and message; of an error also the exit code, and where known the name of its code, the "
+     "HTTP status, url, offset, and advice.",
+     set_errors, 0},
     {"from", 0, "POSITION", false, false, DS_GROUP_RANGE, RANGED | DS_CMD_FORK, "from",
      "Where to start: beginning (the same as -1), now, or OFFSET[,SKIP], as printed at the end of "
      "an earlier run. SKIP counts messages of a JSON stream, else bytes, to leave out after "

@@ -50,6 +50,7 @@ struct ds_cli_options {
     /* everywhere */
     bool help, version, quiet;
     int verbose;
+    bool json_errors; /* --errors json */
     const char *base_url;
     /* where to start and stop */
     const char *from; /* offset part, "-1" for the beginning; NULL: not given */

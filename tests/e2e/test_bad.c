@@ -856,6 +856,28 @@ E2E(bad, failures_are_tried_again_as_often_as_asked_for)
     scripted_stop(s);
 }
 
+/* For machines: one object a line. */
+E2E(bad, errors_as_json)
+{
+    struct scene c = {PAGE, e2e_text(status("404 Not Found")), NULL};
+    struct scripted *s = scripted_start(play, &c);
+    e2e_limits("replica_lag=0");
+    struct e2e_process *p = dstream_run("read", "--errors", "json", secret_url(s));
+    e2e_status(p, 10);
+    e2e_same("the message", p->err_data,
+             e2e_text(e2e_printf(
+                 "{\"level\":\"error\",\"message\":\"the stream was deleted: the server answered "
+                 "404: reason\",\"exit\":10,\"code\":\"DSTREAM_ERR_DELETED\",\"status\":404,"
+                 "\"url\":\"%s\",\"offset\":\"o1\"}\n",
+                 shown_url(s))));
+    p = dstream_run("read", "--errors=json", "a\"b\xff");
+    e2e_status(p, 2);
+    e2e_says(p, "{\"level\":\"error\",\"message\":\"a\\\"b\xEF\xBF\xBD is not");
+    cr_assert_eq(p->err_data.p[p->err_data.n - 2], '}');
+    e2e_status(dstream_run("read", "--errors", "xml", "u"), 2);
+    scripted_stop(s);
+}
+
 /* Once live, failures never end it. */
 static void live_over_failures(const char *mode, const char *how)
 {
