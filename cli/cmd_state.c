@@ -47,6 +47,11 @@ static void show_left_out(struct ds_buf *b, const char *names)
 
 static void show_output(struct ds_buf *b, const struct ds_checkpoint *c)
 {
+    if (c->has_mark) {
+        show_number(b, "mark of the journal", c->mark,
+                    ds_type_is_json(c->content_type) ? "messages" : "bytes");
+        return;
+    }
     if (!c->has_output) {
         show(b, "output", "none (to a pipe: at least once)");
         return;

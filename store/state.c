@@ -34,7 +34,7 @@ enum dstream_code ds_state_read(const struct ds_fileops *ops, int dir, const cha
                                 struct dstream_error *err)
 {
     int fd = ops->open(ops->ctx, dir, name, DS_OPEN_READ);
-    *missing = fd == -ENOENT;
+    *missing = fd == -ENOENT || fd == -ENOTDIR;
     if (fd < 0)
         return ds_file_error(err, path, "open the state file", fd);
     enum dstream_code rc = read_all(ops, fd, out, path, err);

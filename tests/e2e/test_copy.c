@@ -95,6 +95,11 @@ static void live(const char *type, const char *mode)
     e2e_status(p, 0);
     e2e_says(p, "complete");
     has(copy, "and not again", w.want);
+    p = dstream_run("state", "show", e2e_path("state.source"));
+    e2e_status(p, 0);
+    size_t units = strcmp(type, TYPE_JSON) == 0 ? 3 * w.n : w.want.n;
+    cr_expect_not_null(strstr(p->out_data.p, e2e_printf("\nmark of the journal: %zu ", units)),
+                       "%s", p->out_data.p);
 }
 
 E2E_BOTH(copy, follows_by_sse)
