@@ -86,10 +86,13 @@ static void settle(struct ds_producer *p, enum ds_fate fate)
 static void set_error(struct ds_producer *p)
 {
     p->error = p->cause;
-    if (p->doubtful)
+    if (p->doubtful && p->unknown == 0)
         ds_error_set(&p->error, DSTREAM_ERR_OUTCOME_UNKNOWN,
-                     "%llu messages may be stored or not: %.400s", (unsigned long long)p->unknown,
-                     p->cause.message);
+                     "the stream may be closed or not: %.400s", p->cause.message);
+    else if (p->doubtful)
+        ds_error_set(&p->error, DSTREAM_ERR_OUTCOME_UNKNOWN,
+                     "%llu message%s may be stored or not: %.400s", (unsigned long long)p->unknown,
+                     p->unknown == 1 ? "" : "s", p->cause.message);
 }
 
 /* A success only where everything was written. */

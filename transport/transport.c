@@ -396,6 +396,10 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
     return n;
 }
 
+/* An answer that comes while the body is on its way, as a 413 does, is read as long as the
+ * connection stands. Where a server resets it at once, libcurl (7.88) may find out by sending: it
+ * closes the connection then, together with what has arrived on it, and only tells us afterwards.
+ * So that counts as no answer. */
 static size_t on_read(char *out, size_t size, size_t room, void *ctx)
 {
     struct ds_transfer *x = ctx;

@@ -673,6 +673,42 @@ Test(producer_client, a_redirect_keeps_the_post)
     taker_free(t);
 }
 
+/* An error that leaves a message in doubt says what the server said as well, and where. */
+static void says_what_was_answered(dstream_producer *p, struct taker *t, int status,
+                                   const char *text)
+{
+    const dstream_error *e = dstream_producer_error(p);
+    char number[16];
+    snprintf(number, sizeof number, "(%d)", status);
+    cr_expect_eq(dstream_error_code(e), DSTREAM_ERR_OUTCOME_UNKNOWN);
+    cr_expect_eq(dstream_error_status(e), status);
+    cr_expect_str_eq(dstream_error_url(e), t->url);
+    cr_expect(strstr(dstream_error_message(e), number), "%s", dstream_error_message(e));
+    cr_expect(strstr(dstream_error_message(e), text), "%s", dstream_error_message(e));
+}
+
+static enum take say(void *ctx, struct asked *a)
+{
+    snprintf(a->answer, sizeof a->answer, "%s\r\nContent-Type: text/plain\r\n", (const char *)ctx);
+    return SAY;
+}
+
+Test(producer_client, what_a_server_cannot_do_is_in_the_error)
+{
+    static const char *const answers[] = {"405 Not Allowed", "501 Not Implemented"};
+    for (size_t i = 0; i < 2; i++) {
+        struct taker *t = taker_new(TEXT);
+        t->plan = say;
+        t->ctx = (void *)(uintptr_t)answers[i];
+        dstream_producer *p = open_on(NULL, t, quick());
+        append(p, "a");
+        dstream_producer_detach(p, LIMIT_MS);
+        says_what_was_answered(p, t, atoi(answers[i]), "1 message may be stored or not");
+        dstream_producer_free(p);
+        taker_free(t);
+    }
+}
+
 Test(producer_client, a_post_never_becomes_a_get)
 {
     struct taker *t = taker_new(TEXT);
@@ -684,6 +720,7 @@ Test(producer_client, a_post_never_becomes_a_get)
     append(p, "a");
     dstream_producer_detach(p, LIMIT_MS);
     cr_assert_eq(dstream_error_code(dstream_producer_cause(p)), DSTREAM_ERR_REDIRECT);
+    says_what_was_answered(p, t, 302, "/t ");
     cr_assert_eq(taker_count(t, "GET "), 0);
     cr_assert_str_eq(taker_data(t), "");
     dstream_producer_free(p);
