@@ -306,10 +306,10 @@ enum dstream_code dstream_options_set_linger(dstream_options *o, int64_t ms)
 
 enum dstream_code dstream_options_set_batch(dstream_options *o, size_t bytes, size_t messages)
 {
-    if (bytes < 1 || bytes > DS_BATCH_MAX)
+    if (bytes < 1 || bytes > DS_BATCH_MAX || messages < 1)
         return DSTREAM_ERR_ARGUMENT;
     o->producer.max_batch_bytes = bytes;
-    o->producer.max_batch_items = messages > 0 ? messages : SIZE_MAX;
+    o->producer.max_batch_items = messages;
     return DSTREAM_OK;
 }
 

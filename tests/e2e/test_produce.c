@@ -83,7 +83,7 @@ E2E_BOTH(produce, by_http2_on_connections_that_break)
     e2e_create(e2e_url("s"), TYPE_TEXT);
     dstream_options *o = quick();
     dstream_options_set_cacert(o, cert_file("ca"));
-    cr_assert_eq(dstream_options_set_batch(o, 4096, 0), DSTREAM_OK);
+    cr_assert_eq(dstream_options_set_batch(o, 4096, SIZE_MAX), DSTREAM_OK);
     dstream_options_set_linger(o, 0);
     dstream_loop *loop = dstream_loop_new();
     dstream_producer *p = open_on(loop, e2e_url_at(f.url, "s"), o);

@@ -139,7 +139,7 @@ static void begin(struct writing *w, const char *url, const char *type)
     *w = (struct writing){.stored = 0};
     e2e_add(&w->want, "", 0);
     dstream_options_set_in_flight(o, IN_FLIGHT);
-    cr_assert_eq(dstream_options_set_batch(o, BATCH_BYTES, 0), DSTREAM_OK);
+    cr_assert_eq(dstream_options_set_batch(o, BATCH_BYTES, SIZE_MAX), DSTREAM_OK);
     cr_assert_eq(dstream_producer_open(&w->producer, loop, url, type, NULL, o), DSTREAM_OK);
     dstream_options_free(o);
     dstream_producer_on_result(w->producer, on_result, w);

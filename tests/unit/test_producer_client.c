@@ -507,7 +507,7 @@ Test(producer_client, says_when_there_is_room)
     t->ctx = &open;
     dstream_options *o = quick();
     dstream_options_set_buffer(o, 10000);
-    dstream_options_set_batch(o, 1000, 0); /* any number */
+    dstream_options_set_batch(o, 1000, SIZE_MAX);
     dstream_loop *loop = dstream_loop_new();
     dstream_producer *p = open_on(loop, t, o);
     char text[500];
@@ -865,7 +865,7 @@ Test(producer_client, what_cannot_be_opened)
     cr_assert_eq(dstream_options_set_in_flight(o, 0), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_options_set_in_flight(o, 65), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_options_set_batch(o, 0, 1), DSTREAM_ERR_ARGUMENT);
-    cr_assert_eq(dstream_options_set_batch(o, 1, 0), DSTREAM_OK);
+    cr_assert_eq(dstream_options_set_batch(o, 1, 0), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_options_set_batch(o, 1, 1), DSTREAM_OK);
     cr_assert_eq(dstream_options_set_linger(o, -1), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_options_set_epoch_auto(o, ((uint64_t)1 << 53) - 1), DSTREAM_OK);
