@@ -59,8 +59,9 @@ static struct proxy_plan fate(void *ctx, unsigned k)
     if (!passes && l->a_row == FAULTS_A_ROW) {
         plan.how = PROXY_WHOLE;
         passes = true;
-    } else if (passes && e2e_below(&draws, 4) > 0)
+    } else if (passes && e2e_below(&draws, 4) > 0) {
         plan.most = 200 + e2e_below(&draws, 3000);
+    }
     l->a_row = passes ? 0 : l->a_row + 1;
     e2e_add_text(&l->story, e2e_printf("  %u: %s at %zu, at most %zu\n", k, proxy_name(plan.how),
                                        plan.at, plan.most));
