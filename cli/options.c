@@ -132,6 +132,19 @@ static const char *set_errors(struct ds_cli_options *o, const struct ds_option *
     return o->json_errors || strcmp(value, "text") == 0 ? NULL : "text or json";
 }
 
+static const char *set_progress(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    static const char *const names[] = {"auto", "line", "json", "none"};
+    (void)self;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(names[i], value) == 0) {
+            o->progress = (enum ds_progress)i;
+            return NULL;
+        }
+    }
+    return "auto, line, json or none";
+}
+
 static const char *set_last(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     (void)self;
@@ -472,6 +485,14 @@ const struct ds_option ds_option_table[] = {
      "info) and message; of an error also the exit code, and where known the name of its code, the "
      "HTTP status, url, offset, and advice.",
      set_errors, 0},
+    {"progress", 0, "HOW", false, false, DS_GROUP_GENERAL, RANGED | DS_CMD_WRITE, "progress",
+     "How to show what was done and what is going on: auto, a status line where standard error is "
+     "a "
+     "terminal; line, there or else a line each second; json, an object each second; none.",
+     set_progress, 0},
+    {"status-file", 0, "FILE", false, false, DS_GROUP_GENERAL, RANGED | DS_CMD_WRITE, "status-file",
+     "Keep that object in FILE, which is replaced whole each second and at the end.", set_text,
+     AT(status_file)},
     {"from", 0, "POSITION", false, false, DS_GROUP_RANGE, RANGED | DS_CMD_FORK, "from",
      "Where to start: beginning (the same as -1), now, or OFFSET[,SKIP], as printed at the end of "
      "an earlier run. SKIP counts messages of a JSON stream, else bytes, to leave out after "

@@ -44,6 +44,8 @@ struct ds_texts {
 /* What wait waits for. */
 enum ds_wait { DS_WAIT_NOTHING, DS_WAIT_EXISTS, DS_WAIT_DATA, DS_WAIT_CLOSED };
 
+enum ds_progress { DS_PROGRESS_AUTO, DS_PROGRESS_LINE, DS_PROGRESS_JSON, DS_PROGRESS_NONE };
+
 /* Values as parsed. Strings are lent from argv, the environment or `owned`. */
 struct ds_cli_options {
     enum ds_command command;
@@ -51,6 +53,8 @@ struct ds_cli_options {
     bool help, version, quiet;
     int verbose;
     bool json_errors; /* --errors json */
+    enum ds_progress progress;
+    const char *status_file;
     const char *base_url;
     /* where to start and stop */
     const char *from; /* offset part, "-1" for the beginning; NULL: not given */

@@ -3,6 +3,8 @@
 
 #include "cli/status.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -10,10 +12,12 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cli/wall.h"
 #include "reader/reader.h"
 
-#define EVERY_MS 250
-#define TEXT_MAX ((size_t)8192)
+#define EVERY_MS  250
+#define SELDOM_MS 1000
+#define TEXT_MAX  ((size_t)8192)
 
 void ds_status_bytes(struct ds_buf *out, double bytes)
 {
@@ -45,6 +49,24 @@ void ds_status_text(struct ds_buf *out, const struct ds_status_now *now, double 
         ds_buf_addf(out, ", %s", now->doing);
 }
 
+void ds_status_json(struct ds_buf *out, const struct ds_status_now *now, double rate,
+                    int64_t retry_in, int64_t time)
+{
+    ds_buf_addf(out, "{\"state\":\"%s\",\"bytes\":%llu,\"messages\":%llu,\"rate\":%.0f", now->doing,
+                (unsigned long long)now->bytes, (unsigned long long)now->messages, rate);
+    ds_buf_adds(out, now->offset[0] ? ",\"offset\":\"" : ",\"offset\":null");
+    if (now->offset[0]) {
+        (void)ds_json_escape(out, now->offset, strlen(now->offset));
+        ds_buf_addc(out, '"');
+    }
+    if (retry_in >= 0)
+        ds_buf_addf(out, ",\"retryIn\":%lld", (long long)retry_in);
+    else
+        ds_buf_adds(out, ",\"retryIn\":null");
+    ds_buf_addf(out, ",\"retries\":%llu,\"time\":%lld}", (unsigned long long)now->retries,
+                (long long)time);
+}
+
 /* The rate over the time since it was last measured, half of it carried on, so that it neither
  * jumps nor lags. */
 static void measure(struct ds_status *s, uint64_t bytes)
@@ -60,13 +82,33 @@ static void measure(struct ds_status *s, uint64_t bytes)
     s->rated_bytes = bytes;
 }
 
-static void add_text(struct ds_status *s, struct ds_buf *out)
+/* What there is to say, and in how many ms the retry is that is waited for (-1: none). */
+static struct ds_status_now ask(struct ds_status *s, int64_t *retry_in)
 {
     struct ds_status_now now = {.offset = "", .doing = "", .retry_at = DS_NEVER};
     s->ask(s->ctx, &now);
     measure(s, now.bytes);
     int64_t in = now.retry_at == DS_NEVER ? -1 : now.retry_at - ds_loop_now(s->loop);
-    ds_status_text(out, &now, s->rate, now.retry_at != DS_NEVER && in < 0 ? 0 : in);
+    *retry_in = now.retry_at != DS_NEVER && in < 0 ? 0 : in;
+    return now;
+}
+
+static void add_text(struct ds_status *s, struct ds_buf *out)
+{
+    int64_t retry_in;
+    struct ds_status_now now = ask(s, &retry_in);
+    ds_status_text(out, &now, s->rate, retry_in);
+}
+
+/* A line of JSON; `doing` NULL: what it is doing. */
+static void add_json(struct ds_status *s, struct ds_buf *out, const char *doing)
+{
+    int64_t retry_in;
+    struct ds_status_now now = ask(s, &retry_in);
+    if (doing)
+        now.doing = doing;
+    ds_status_json(out, &now, s->rate, retry_in, ds_wall_now());
+    ds_buf_addc(out, '\n');
 }
 
 static void clear(void *ctx)
@@ -100,11 +142,68 @@ static void draw(struct ds_status *s)
     ds_buf_free(&shown);
 }
 
+/* --- what is kept in a file --------------------------------------------------------------------
+ */
+
+/* Whoever looks sees the old one or the new one. */
+static bool replace(const char *path, const struct ds_buf *text)
+{
+    struct ds_buf fresh;
+    ds_buf_init(&fresh, TEXT_MAX);
+    const char *name =
+        ds_buf_addf(&fresh, "%s.new", path) == DSTREAM_OK ? ds_buf_str(&fresh) : NULL;
+    int fd = name ? open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666) : -1;
+    bool ok = fd >= 0 && write(fd, text->data, text->len) == (ssize_t)text->len;
+    if (fd >= 0)
+        ok = close(fd) == 0 && ok && rename(name, path) == 0;
+    ds_buf_free(&fresh);
+    return ok;
+}
+
+static void keep_file(struct ds_status *s, const char *doing)
+{
+    const char *path = s->cli->opt.status_file;
+    struct ds_buf text;
+    if (!path || s->file_failed)
+        return;
+    ds_buf_init(&text, TEXT_MAX);
+    errno = 0;
+    add_json(s, &text, doing);
+    if (!replace(path, &text)) {
+        s->file_failed = true;
+        ds_cli_warn(s->cli, "--status-file %s: it cannot be written: %s", path, strerror(errno));
+    }
+    ds_buf_free(&text);
+}
+
+/* --- now and then ----------------------------------------------------------------------------- */
+
+static void print_object(struct ds_status *s, const char *doing)
+{
+    struct ds_buf text;
+    ds_buf_init(&text, TEXT_MAX);
+    add_json(s, &text, doing);
+    (void)fwrite(text.data, 1, text.len, s->cli->err);
+    (void)fflush(s->cli->err);
+    ds_buf_free(&text);
+}
+
+static int64_t every(const struct ds_status *s)
+{
+    return s->shown == DS_STATUS_DRAWN ? EVERY_MS : SELDOM_MS;
+}
+
 static void on_time(void *ctx)
 {
     struct ds_status *s = ctx;
-    draw(s);
-    (void)ds_timer_set(s->loop, &s->timer, ds_loop_now(s->loop) + EVERY_MS);
+    if (s->shown == DS_STATUS_DRAWN)
+        draw(s);
+    else if (s->shown == DS_STATUS_LINES)
+        ds_status_say(s);
+    else if (s->shown == DS_STATUS_OBJECTS)
+        print_object(s, NULL);
+    keep_file(s, NULL);
+    (void)ds_timer_set(s->loop, &s->timer, ds_loop_now(s->loop) + every(s));
 }
 
 static bool has_terminal(const struct ds_cli *c)
@@ -118,18 +217,35 @@ static bool has_terminal(const struct ds_cli *c)
            err.st_rdev != out.st_rdev;
 }
 
-void ds_status_start(struct ds_status *s, struct ds_cli *c, dstream_loop *loop, ds_status_ask ask,
+static enum ds_status_shown how(const struct ds_cli *c)
+{
+    switch (c->opt.progress) {
+    case DS_PROGRESS_LINE:
+        return isatty(fileno(c->err)) ? DS_STATUS_DRAWN : DS_STATUS_LINES;
+    case DS_PROGRESS_JSON:
+        return DS_STATUS_OBJECTS;
+    case DS_PROGRESS_NONE:
+        return DS_STATUS_NOTHING;
+    case DS_PROGRESS_AUTO:
+        break;
+    }
+    return has_terminal(c) ? DS_STATUS_DRAWN : DS_STATUS_NOTHING;
+}
+
+void ds_status_start(struct ds_status *s, struct ds_cli *c, dstream_loop *loop, ds_status_ask asked,
                      void *ctx)
 {
-    *s = (struct ds_status){.cli = c, .loop = loop, .ask = ask, .ctx = ctx, .on = has_terminal(c)};
+    *s = (struct ds_status){.cli = c, .loop = loop, .ask = asked, .ctx = ctx, .shown = how(c)};
     s->timer.fire = on_time;
     s->timer.ctx = s;
     s->rated_at = ds_loop_now(loop);
-    if (!s->on)
+    if (s->shown == DS_STATUS_NOTHING && !c->opt.status_file)
         return;
-    c->before_message = clear;
-    c->before_message_ctx = s;
-    (void)ds_timer_set(loop, &s->timer, s->rated_at + EVERY_MS);
+    if (s->shown == DS_STATUS_DRAWN) {
+        c->before_message = clear;
+        c->before_message_ctx = s;
+    }
+    (void)ds_timer_set(loop, &s->timer, s->rated_at + every(s));
 }
 
 void ds_status_end(struct ds_status *s)
@@ -140,6 +256,9 @@ void ds_status_end(struct ds_status *s)
     (void)fflush(s->cli->err);
     ds_timer_stop(s->loop, &s->timer);
     s->cli->before_message = NULL;
+    if (s->shown == DS_STATUS_OBJECTS)
+        print_object(s, "ended");
+    keep_file(s, "ended");
     s->cli = NULL;
 }
 

@@ -16,21 +16,30 @@ struct ds_status_now {
 };
 typedef void (*ds_status_ask)(void *ctx, struct ds_status_now *out);
 
+enum ds_status_shown {
+    DS_STATUS_NOTHING,
+    DS_STATUS_DRAWN,  /* on a terminal, in its place */
+    DS_STATUS_LINES,  /* a message now and then */
+    DS_STATUS_OBJECTS /* the same in JSON */
+};
+
 struct ds_status {
     struct ds_cli *cli;
     dstream_loop *loop;
     ds_status_ask ask;
     void *ctx;
-    bool on;    /* there is a terminal for it */
-    bool drawn; /* it is on the screen */
+    enum ds_status_shown shown;
+    bool drawn;       /* it is on the screen */
+    bool file_failed; /* --status-file could not be written, which was said */
     struct ds_timer timer;
     int64_t rated_at; /* when the rate was last measured */
     uint64_t rated_bytes;
     double rate; /* bytes a second */
 };
 
-/* Draws at most four times a second, on stderr where that is a terminal and standard output not the
- * same one, and gets out of the way of messages. Not under -q. */
+/* As --progress has it: by default it is drawn, four times a second, on stderr where that is a
+ * terminal and standard output not the same one, and gets out of the way of messages; not under -q.
+ * Keeps --status-file. */
 void ds_status_start(struct ds_status *s, struct ds_cli *c, dstream_loop *loop, ds_status_ask ask,
                      void *ctx);
 /* Clears it for good. */
@@ -41,6 +50,9 @@ void ds_status_say(struct ds_status *s);
 /* The line's text, appended to `out`. */
 void ds_status_text(struct ds_buf *out, const struct ds_status_now *now, double rate,
                     int64_t retry_in);
+/* The same as a JSON object; `time` is ms since 1970. */
+void ds_status_json(struct ds_buf *out, const struct ds_status_now *now, double rate,
+                    int64_t retry_in, int64_t time);
 /* Bytes in words, as "1.4 MiB". Appended to `out`. */
 void ds_status_bytes(struct ds_buf *out, double bytes);
 

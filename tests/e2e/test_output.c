@@ -297,6 +297,56 @@ E2E_BOTH(output, binary_is_refused_on_a_terminal)
 }
 
 /* stderr is a terminal and stdout is none: there is a status line, which goes when it ends. */
+/* --- for who watches a service ---------------------------------------------------------------- */
+
+static bool is_live(void *path)
+{
+    return e2e_exists(path) &&
+           strstr(e2e_read_file(path).p, "\"state\":\"live\",\"bytes\":2,") != NULL;
+}
+
+E2E_EMBEDDED(output, the_status_is_kept_in_a_file)
+{
+    char *url = e2e_url("s"), *path = e2e_path("status");
+    e2e_create(url, TYPE_JSON);
+    char *at = e2e_append(url, TYPE_JSON, e2e_text("1"));
+    struct e2e_process *p = dstream_start("read", "-f", "--status-file", path, url);
+    e2e_wait_for(is_live, path, "the file says that it is live");
+    e2e_close(url);
+    e2e_status(p, 0);
+    cr_assert_eq(p->err_data.n, 0, "%s", p->err_data.p);
+    const char *text = e2e_read_file(path).p;
+    const char *begin = e2e_printf("{\"state\":\"ended\",\"bytes\":2,\"messages\":1,\"rate\":");
+    const char *end = e2e_printf(",\"offset\":\"%s\",\"retryIn\":null,\"retries\":0,\"time\":", at);
+    cr_assert_eq(strncmp(text, begin, strlen(begin)), 0, "%s", text);
+    cr_assert_not_null(strstr(text, end), "%s", text);
+    cr_assert_eq(text[strlen(text) - 2], '}');
+    cr_assert_not(e2e_exists(e2e_path("status.new")));
+    /* One that cannot be written is said once, and does no harm. */
+    p = dstream_run("read", "--status-file", e2e_path("none/status"), url);
+    e2e_status(p, 0);
+    e2e_says(p, "--status-file");
+}
+
+E2E_EMBEDDED(output, progress_is_shown_as_asked_for)
+{
+    char *url = e2e_url("s");
+    e2e_create(url, TYPE_JSON);
+    e2e_append(url, TYPE_JSON, e2e_text("[1,2]"));
+    struct e2e_process *p = dstream_start("read", "-f", "--progress", "json", url);
+    e2e_until_err(p, "{\"state\":\"live\",\"bytes\":4,\"messages\":2,");
+    e2e_kill(p, SIGTERM);
+    cr_assert_eq(e2e_wait(p), 128 + SIGTERM);
+    p = dstream_start("read", "-f", "--progress=line", url);
+    e2e_until_err(p, "dstream: 4 B, 2 messages, ");
+    e2e_kill(p, SIGTERM);
+    cr_assert_eq(e2e_wait(p), 128 + SIGTERM);
+    p = dstream_run("read", "--progress", "none", url);
+    e2e_status(p, 0);
+    cr_assert_eq(p->err_data.n, 0);
+    e2e_status(dstream_run("read", "--progress", "some", url), 2);
+}
+
 E2E_BOTH(output, a_status_line_on_a_terminal)
 {
     const char *name;
