@@ -304,9 +304,13 @@ static void pass_cancel_on(dstream_producer *p)
 
 /* Nothing to do before something is given or fed, but for what was put off until now: true where
  * there was any. */
-static bool idle(dstream_producer *p, int64_t until, uint64_t results)
+static bool idle(dstream_producer *p, int64_t until, uint64_t *results)
 {
-    if (sync_journal(p) || (p->results != results && tell_room(p)))
+    if (sync_journal(p))
+        return true;
+    bool news = p->results != *results;
+    *results = p->results;
+    if (news && tell_room(p))
         return true;
     p->due = false; /* what was given meanwhile is done with */
     (void)ds_timer_set(p->loop, &p->timer, until);
@@ -340,11 +344,8 @@ static bool act(dstream_producer *p, uint64_t *results)
     case DS_PRODUCER_STEP_NOTICE:
         tell_notice(p, &s);
         return true;
-    case DS_PRODUCER_STEP_WAIT: {
-        uint64_t before = *results;
-        *results = p->results;
-        return idle(p, s.u.until, before);
-    }
+    case DS_PRODUCER_STEP_WAIT:
+        return idle(p, s.u.until, results);
     case DS_PRODUCER_STEP_DONE:
         if (sync_journal(p))
             return true;

@@ -877,7 +877,7 @@ Test(producer_client, what_cannot_be_opened)
 /* --- a journal -------------------------------------------------------------------------------- */
 
 struct notes {
-    char kinds[64];
+    char kinds[256];
     unsigned writes, syncs;
     unsigned sent_unsynced;
     bool dirty;
@@ -950,6 +950,33 @@ Test(producer_client, records_are_durable_before_they_count)
     cr_assert_not(n.dirty, "the last record is not durable");
     cr_assert_lt(n.syncs, n.writes, "records that come together share a sync");
     dstream_producer_free(p);
+    taker_free(t);
+}
+
+/* Also where what was told is written down last, and nothing more comes. */
+Test(producer_client, says_when_there_is_room_with_a_journal)
+{
+    struct taker *t = taker_new(TEXT);
+    struct notes n = {.t = t};
+    struct seen s = {.cancel = false};
+    const struct ds_producing more = {.journal = &notes_ops, .journal_ctx = &n};
+    struct dstream_error e;
+    dstream_options *o = quick();
+    dstream_loop *loop = dstream_loop_new();
+    dstream_producer *p;
+    dstream_options_set_buffer(o, 1000);
+    dstream_options_set_batch(o, 100, 1);
+    cr_assert_eq(ds_producing_open(&p, loop, t->url, TEXT, "p", o, &more, &e), DSTREAM_OK);
+    watch(p, &s);
+    for (unsigned round = 1; round <= 3; round++) {
+        while (dstream_producer_append(p, "a", 1, 0, NULL) == DSTREAM_APPEND_TAKEN)
+            continue;
+        turn_until(loop, s.rooms >= round);
+    }
+    cr_assert_eq(dstream_producer_detach(p, LIMIT_MS), DSTREAM_OK);
+    dstream_producer_free(p);
+    dstream_loop_free(loop);
+    dstream_options_free(o);
     taker_free(t);
 }
 
