@@ -266,11 +266,10 @@ static void draw_epochs(struct life *l)
             l->s.epoch--;
         if (one_in(g, 4))
             l->s.epoch = ((uint64_t)l->clock << 10) + 5000;
-        if (one_in(g, 40)) {
-            /* So few are left that who forgets them meets itself. */
+        if (one_in(g, 40))
             l->s.epoch = DS_EPOCH_MAX - (uint64_t)between(g, 0, 3);
-            l->persists = true;
-        }
+        /* So few are left above that who forgets them meets itself. */
+        l->persists |= l->s.epoch > DS_EPOCH_MAX - 4096;
         if (c->fixed && c->fresh && l->s.epoch == c->epoch)
             l->s.has = false;
     }

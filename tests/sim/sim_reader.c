@@ -134,7 +134,9 @@ struct life {
     bool has_witness, fresh;      /* fresh: nothing was asked for since it was started */
     bool recheck_due, rechecking; /* the witness has to be, or is being, found again */
     int64_t asked_at;             /* when the last request began */
-    int64_t not_before;           /* Retry-After */
+    int64_t sign;                 /* when the answer, or the consumer, was last heard of */
+    bool connected;
+    int64_t not_before; /* Retry-After */
     int64_t backoff_until;
     unsigned credentials;
     bool asked;    /* for credentials, and nothing has succeeded since */
@@ -231,6 +233,14 @@ static void draw_death(struct rng *g, struct world *w)
         draw_twin(first, &w->streams[1]);
 }
 
+/* Replicas that are behind, and may not even have the stream yet. */
+static void draw_lag(struct rng *g, struct world *w)
+{
+    w->lag = one_in(g, 3) ? 100000 : LAG_SAFE;
+    if (one_in(g, 2))
+        w->streams[0].born = START - between(g, 0, LAG_SAFE);
+}
+
 static void draw_world(struct life *l)
 {
     struct rng *g = &l->rng;
@@ -243,8 +253,8 @@ static void draw_world(struct life *l)
         draw_death(g, w);
     else if (one_in(g, 3))
         draw_drops(g, &w->streams[0]);
-    else if (one_in(g, 8))
-        w->lag = one_in(g, 2) ? 100000 : LAG_SAFE;
+    else if (one_in(g, 6))
+        draw_lag(g, w);
     if (one_in(g, 2))
         draw_faults(g, &w->faults);
     w->rotates[0] = one_in(g, 8) ? START + between(g, 0, 60000) : DS_NEVER;
@@ -252,6 +262,7 @@ static void draw_world(struct life *l)
     w->forbids = one_in(g, 2);
     w->faults_until = START + between(g, 0, 200000);
     w->page = one_in(g, 3) ? 100000 : (size_t)between(g, 1, 50);
+    w->pages_vary = one_in(g, 4);
     w->hold = between(g, 1, 40000);
     draw_sse(g, w);
     w->no_up_to_date = one_in(g, 25);
@@ -349,6 +360,8 @@ static void find_place(struct life *l, const struct dstream_batch *b, size_t uni
 {
     if (l->known || (units == 0 && is_sentinel(b->next)))
         return;
+    if (units > 0 && b->skip > 0)
+        wrong("%llu units are left out where nothing was read", (unsigned long long)b->skip);
     l->known = true;
     l->units = units > 0 ? start_of(l, b) : token_units(b->next);
     if (l->units < l->gap && !l->may_differ)
@@ -458,6 +471,7 @@ static void deliver(struct life *l, const struct dstream_batch *b)
     l->stop = one_in(&l->rng, l->parts ? 200 : 60);
     if (l->stop && one_in(&l->rng, 2))
         return;
+    l->sign = sim.now;
     ds_reader_ack(l->r, sim.now);
     struct ds_witness w = witness_of(l);
     if (w.units > 0)
@@ -594,9 +608,11 @@ static void begin_request(struct life *l, const struct ds_request *req)
         world_answer(&l->w, req, sim.now, &l->a);
     check_recheck(l, req);
     /* Made anew since it was last looked at: nobody is told. */
-    if (l->w.nstreams > 1 && sim.now >= l->w.streams[0].dies)
+    if (l->a.incarnation == 2 || (l->w.nstreams > 1 && sim.now >= l->w.streams[0].dies))
         l->may_differ = true;
-    if (one_in(&l->rng, 3))
+    l->sign = sim.now;
+    l->connected = one_in(&l->rng, 3);
+    if (l->connected)
         ds_reader_connected(l->r, sim.now);
 }
 
@@ -629,6 +645,7 @@ static void feed_head(struct life *l)
         int64_t ms = a->head.retry_after_ms < most ? a->head.retry_after_ms : most;
         l->not_before = sim.now + ms;
     }
+    l->sign = sim.now;
     ds_reader_head(l->r, &a->head, sim.now);
 }
 
@@ -695,6 +712,7 @@ static void feed_body(struct life *l)
     while (l->fed < l->end_of_piece) {
         size_t left = l->end_of_piece - l->fed;
         size_t n = one_in(&l->rng, 3) ? (size_t)between(&l->rng, 1, (int64_t)left) : left;
+        l->sign = sim.now;
         size_t used = ds_reader_body(l->r, l->a.body.data + l->fed, n, sim.now);
         l->fed += used;
         if (used < n)
@@ -965,10 +983,25 @@ static void done(struct life *l)
 
 /* --- a life ----------------------------------------------------------------------------------- */
 
+/* How long nothing may come. */
+static int64_t patience(const struct life *l)
+{
+    bool data = l->a.head.status == 200 || l->a.head.status == 204;
+    int64_t connect = l->connected ? 0 : 10000;
+    if (!l->headed)
+        return connect + (l->kind == SSE ? 30000 : l->kind == LONG_POLL ? 90000 : 10000);
+    if (l->kind != SSE || !data)
+        return 30000;
+    return l->fed == 0 ? 10000 : 90000;
+}
+
 static void abort_request(struct life *l, bool silent)
 {
     if (!l->in_flight)
         wrong("nothing to abort");
+    if (silent && sim.now - l->sign != patience(l))
+        wrong("given up after %lld ms without a sign, not %lld", (long long)(sim.now - l->sign),
+              (long long)patience(l));
     say("  abort");
     met_abort[l->kind]++;
     if (l->kind == SSE && l->headed && l->a.head.status == 200)
@@ -994,6 +1027,8 @@ static void gap(struct life *l)
     if (l->on_gone == DSTREAM_GONE_FAIL)
         wrong("goes on behind what is gone");
     met[l->on_gone == DSTREAM_GONE_NOW ? GAP_NOW : GAP_EARLIEST]++;
+    if (strcmp(ds_reader_offset(l->r), l->on_gone == DSTREAM_GONE_NOW ? "now" : "-1") != 0)
+        wrong("goes on at %s behind what is gone", ds_reader_offset(l->r));
     l->gap = l->units - (size_t)l->at.skip;
     l->known = l->has_witness = false;
 }

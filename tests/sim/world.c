@@ -219,6 +219,15 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Where an answer that begins at `from` ends. */
+static size_t page_end(struct world *w, size_t from, size_t length)
+{
+    size_t page = w->page;
+    if (w->pages_vary && length > from)
+        page = (size_t)between(&w->rng, 1, (int64_t)smaller(page, length - from));
+    return smaller(length, from + page);
+}
+
 /* The whole of a plain answer with `to` - `from` units. */
 static void plain_200(struct world *w, const struct stream *s, struct answer *a, size_t from,
                       size_t to, int64_t at)
@@ -259,7 +268,7 @@ static void plain(struct world *w, struct answer *a, const char *offset, int64_t
     if (from > length)
         plain_200(w, s, a, length, length, at);
     else
-        plain_200(w, s, a, from, smaller(length, from + w->page), at);
+        plain_200(w, s, a, from, page_end(w, from, length), at);
 }
 
 static void head_200(struct world *w, struct answer *a, int64_t at)
@@ -300,7 +309,7 @@ static void poll(struct world *w, struct answer *a, const char *offset, int64_t 
     size_t length = stream_length(s, at);
     bool early = w->early_tail && length > from && one_in(&w->rng, 3);
     if (length > from && !early && !(w->instant_poll && one_in(&w->rng, 2))) {
-        plain_200(w, s, a, from, smaller(length, from + w->page), at);
+        plain_200(w, s, a, from, page_end(w, from, length), at);
         return;
     }
     bool closed = stream_closed(s, at) && (early || length <= from);
@@ -417,7 +426,7 @@ static void sse_200(struct world *w, const struct stream *s, struct answer *a, s
     for (size_t guard = 0; guard < 100 && a->npieces + 8 < PIECES; guard++) {
         size_t length = stream_length(s, t);
         if (length > from) {
-            size_t to = smaller(length, from + w->page);
+            size_t to = page_end(w, from, length);
             batch(&e, from, to, t);
             from = to;
             piece(a, t);

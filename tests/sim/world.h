@@ -69,7 +69,8 @@ struct world {
     size_t nstreams;
     struct faults faults;
     int64_t faults_until;
-    size_t page;             /* units of one answer at most */
+    size_t page;             /* units of one answer at most, */
+    bool pages_vary;         /* and now and then fewer */
     int64_t hold;            /* of a long-poll */
     int64_t sse_time;        /* of an SSE connection; */
     int64_t sse_short_until; /* it ends right away instead, */
