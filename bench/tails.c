@@ -71,7 +71,10 @@ static void start_server(const char *dstream)
         dup2(out[1], STDOUT_FILENO);
         close(out[0]);
         close(out[1]);
-        execlp(dstream, dstream, "serve", "--listen", "127.0.0.1:0", (char *)NULL);
+        /* A short idle time must not fall together with the end of all connections. */
+        const char *time = idle_s < 60 ? "10m" : NULL;
+        execlp(dstream, dstream, "serve", "--listen", "127.0.0.1:0", time ? "--sse-time" : NULL,
+               time, "--poll-time", time, (char *)NULL);
         _exit(127);
     }
     close(out[1]);

@@ -157,6 +157,29 @@ SCENARIO(wrong, a_reset_a_401_or_a_cut_body_ends_a_live_session, poll_with_hook)
     got(p, "0\n1\n");
 }
 
+/* An hour of connections that are ended each minute, as servers do: one request for each. */
+Test(wrong, a_healthy_end_each_minute_is_taken_for_a_failure)
+{
+    struct play p = new_play();
+    live_auto(&p.config);
+    begin(&p);
+    to_sse(&p, JSON, "");
+    for (int minute = 0; minute < 60; minute++) {
+        int64_t from = p.now;
+        body(&p, CONTROL(AT("a") ",\"upToDate\":true"));
+        p.now += 30000;
+        body(&p, ": still there\n\n");
+        p.now += 30000;
+        over(&p, DS_END_COMPLETE);
+        asks(&p, "live=sse&offset=a"); /* at once */
+        opens_sse(&p, "");
+        cr_assert_eq(p.now - from, 60000);
+    }
+    cr_assert_eq(p.asked, 2 + 60);
+    cr_assert_eq(p.batches, 1);
+    end(&p);
+}
+
 /* --- positions -------------------------------------------------------------------------------- */
 
 SCENARIO(wrong, the_visible_offset_is_ahead_of_what_was_taken, live_auto)
