@@ -103,6 +103,12 @@ int ds_cmd_decode(struct ds_cli *c);
 int ds_cmd_state(struct ds_cli *c);
 int ds_cmd_fork(struct ds_cli *c);
 int ds_cmd_wait(struct ds_cli *c);
+/* The parts of state: verifies what goes with the state at the path `state`; `given` is the
+ * stream's URL, NULL where that of the state will do. */
+struct ds_checkpoint;
+int ds_state_verify_file(struct ds_cli *c, const char *state, const struct ds_checkpoint *at,
+                         const char *given);
+int ds_state_verify_directory(struct ds_cli *c, const char *state, const char *given);
 int ds_cmd_help(struct ds_cli *c);
 /* state show of a producer's journal. */
 int ds_state_show_journal(struct ds_cli *c, const char *path);

@@ -218,11 +218,74 @@ static int show_state(struct ds_cli *cli, const char *name)
     return missing ? DS_EXIT_NO_INPUT : status;
 }
 
+/* --- verify, set, rm -------------------------------------------------------------------------- */
+
+static int change(struct ds_cli *cli, const char *path, const struct ds_checkpoint *c, bool set)
+{
+    struct dstream_error err = {0};
+    if (!set) {
+        if (ds_state_remove(cli->fileops, path, &err) != DSTREAM_OK)
+            return ds_cli_fail(cli, &err);
+        ds_cli_say(cli, "%s: removed", path);
+        return DS_EXIT_OK;
+    }
+    if (!c)
+        return ds_cli_usage(cli, "%s: the state of a directory is not set", path);
+    if (!cli->opt.from || strcmp(cli->opt.from, "now") == 0 || strlen(cli->opt.from) > DS_TOKEN_MAX)
+        return ds_cli_usage(cli, "state set: give --from OFFSET[,SKIP]");
+    if (ds_state_set(cli->fileops, path, cli->opt.from, cli->opt.from_skip, &err) != DSTREAM_OK)
+        return ds_cli_fail(cli, &err);
+    ds_cli_say(cli, "%s: goes on at %s,%llu, with nothing to know the stream by", path,
+               cli->opt.from, (unsigned long long)cli->opt.from_skip);
+    return DS_EXIT_OK;
+}
+
+/* One that is damaged can still be removed, where its name says that it was one: it must not be an
+ * output that has none beside it. */
+static bool is_state_name(const char *path)
+{
+    static const char end[] = ".dstate";
+    size_t n = strlen(path);
+    return n >= sizeof end && strcmp(path + n - (sizeof end - 1), end) == 0;
+}
+
+static int act_on(struct ds_cli *cli, const char *what, const char *name, const char *url)
+{
+    struct dstream_error err = {0};
+    struct ds_checkpoint *c = ds_calloc(1, sizeof *c);
+    struct ds_buf path;
+    bool missing = false;
+    int status;
+    ds_buf_init(&path, SHOWN_MAX);
+    enum dstream_code rc = c ? find(cli, name, &path, c, &missing, &err)
+                             : ds_error_set(&err, DSTREAM_ERR_NOMEM, "no memory");
+    bool directory = rc == DSTREAM_ERR_STATE_MISMATCH, verify = strcmp(what, "verify") == 0;
+    bool damaged =
+        rc == DSTREAM_ERR_STATE_CORRUPT && strcmp(what, "rm") == 0 && is_state_name(path.data);
+    if (missing)
+        ds_error_set(&err, DSTREAM_ERR_IO, "%s: no such state file, nor %s.dstate", name, name);
+    if (rc != DSTREAM_OK && !directory && !damaged)
+        status = ds_cli_fail(cli, &err);
+    else if (verify)
+        status = directory ? ds_state_verify_directory(cli, path.data, url)
+                           : ds_state_verify_file(cli, path.data, c, url);
+    else
+        status = change(cli, path.data, directory ? NULL : c, strcmp(what, "set") == 0);
+    ds_buf_free(&path);
+    ds_free(c);
+    return missing ? DS_EXIT_NO_INPUT : status;
+}
+
 int ds_cmd_state(struct ds_cli *c)
 {
-    if (c->nargs != 2 || strcmp(c->args[0], "show") != 0)
-        return ds_cli_usage(c, "state: give \"show\" and one file: dstream state show FILE");
-    if (ds_log_is(c->fileops, c->args[1]))
+    const char *what = c->nargs > 0 ? c->args[0] : "";
+    bool show = strcmp(what, "show") == 0, verify = strcmp(what, "verify") == 0;
+    if (!show && !verify && strcmp(what, "set") != 0 && strcmp(what, "rm") != 0)
+        return ds_cli_usage(c, "state: give \"show\", \"verify\", \"set\" or \"rm\", and a file");
+    if (c->nargs != 2 && !(verify && c->nargs == 3))
+        return ds_cli_usage(c, "state %s: give one file", what);
+    if (show && ds_log_is(c->fileops, c->args[1]))
         return ds_state_show_journal(c, c->args[1]);
-    return show_state(c, c->args[1]);
+    return show ? show_state(c, c->args[1])
+                : act_on(c, what, c->args[1], c->nargs == 3 ? c->args[2] : NULL);
 }

@@ -36,7 +36,8 @@ const struct ds_command_info ds_command_table[DS_COMMANDS] = {
     {"stat", DS_CMD_STAT, "URL", "say what a stream is and where it ends"},
     {"serve", DS_CMD_SERVE, "", "run a server of streams in memory"},
     {"decode", DS_CMD_DECODE, "[FILE]", "print the events of an event stream's bytes as JSON"},
-    {"state", DS_CMD_STATE, "show FILE", "say what a state file holds"},
+    {"state", DS_CMD_STATE, "show|verify|set|rm FILE [URL]",
+     "show, prove, change or remove a state file"},
     {"help", DS_CMD_HELP, "[COMMAND|TOPIC]", "explain a command or a topic"},
 };
 
@@ -463,8 +464,8 @@ static const char *set_split(struct ds_cli_options *o, const struct ds_option *s
 #define PRODUCING (DS_CMD_WRITE | DS_CMD_REPLAY | DS_CMD_COPY)
 #define WRITING   (DS_CMD_CREATE | DS_CMD_CLOSE | PRODUCING)
 #define SENDING                                                                                    \
-    (READING | DS_CMD_CREATE | DS_CMD_CLOSE | DS_CMD_WRITE | DS_CMD_DELETE | DS_CMD_STAT |         \
-     DS_CMD_FORK | DS_CMD_WAIT)
+    (READING | DS_CMD_STATE | DS_CMD_CREATE | DS_CMD_CLOSE | DS_CMD_WRITE | DS_CMD_DELETE |        \
+     DS_CMD_STAT | DS_CMD_FORK | DS_CMD_WAIT)
 #define NETWORK    (SENDING | WRITING)
 #define EVERYWHERE (~0U)
 #define AT(field)  offsetof(struct ds_cli_options, field)
@@ -493,12 +494,14 @@ const struct ds_option ds_option_table[] = {
     {"status-file", 0, "FILE", false, false, DS_GROUP_GENERAL, RANGED | DS_CMD_WRITE, "status-file",
      "Keep that object in FILE, which is replaced whole each second and at the end.", set_text,
      AT(status_file)},
-    {"from", 0, "POSITION", false, false, DS_GROUP_RANGE, RANGED | DS_CMD_FORK, "from",
+    {"from", 0, "POSITION", false, false, DS_GROUP_RANGE, RANGED | DS_CMD_FORK | DS_CMD_STATE,
+     "from",
      "Where to start: beginning (the same as -1), now, or OFFSET[,SKIP], as printed at the end of "
      "an earlier run. SKIP counts messages of a JSON stream, else bytes, to leave out after "
      "OFFSET. "
      "tail starts at now, the others at the beginning. For replay it is a position in the "
-     "recording; for fork a URL, of the stream to begin as.",
+     "recording; for fork a URL, of the stream to begin as; for state set where the state is to "
+     "go on.",
      set_from, AT(from)},
     {"state", 'S', "FILE", false, false, DS_GROUP_RANGE, READING | PRODUCING, "state",
      "Go on from the state file, where there is one, and keep it current. For read and tail it is "
@@ -558,9 +561,9 @@ const struct ds_option ds_option_table[] = {
      "Wait for a stream that does not exist yet.", set_flag, AT(wait_create)},
 
     {"output", 'o', "FILE", false, false, DS_GROUP_OUTPUT,
-     DS_CMD_READ | DS_CMD_EXPORT | DS_CMD_RECORD, "output",
+     DS_CMD_READ | DS_CMD_EXPORT | DS_CMD_RECORD | DS_CMD_STATE, "output",
      "Write to FILE instead of standard output. One that exists is refused without --overwrite or "
-     "--append.",
+     "--append. For state verify: the file that the state goes with.",
      set_text, AT(output)},
     {"directory", 'd', "DIR", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "directory",
      "Write each stream to a file of its own in DIR, which is made where it is not there. "

@@ -291,6 +291,8 @@ enum dstream_code ds_checkpoint_write(struct ds_buf *out, const struct ds_checkp
     if (c->has_output) {
         number(&w, ",\"output\":{\"length\":", c->length);
         hash(&w, ",\"tail\":", c->tail);
+        if (c->before > 0)
+            number(&w, ",\"before\":", c->before);
         raw(&w, "}");
     }
     write_segment(&w, &c->segment);
@@ -371,11 +373,19 @@ static bool get_names(const cJSON *o, const char *name, char *out, size_t size)
     return true;
 }
 
+/* What need not be there is as it was, 0 or empty. */
+static bool has(const cJSON *o, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(o, name) != NULL;
+}
+
 static bool get_output(const cJSON *o, struct ds_checkpoint *c)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, "output");
     c->has_output = v != NULL;
-    return !v || (get_number(v, "length", &c->length) && get_hash(v, "tail", c->tail));
+    return !v ||
+           (get_number(v, "length", &c->length) && get_hash(v, "tail", c->tail) &&
+            (!has(v, "before") || get_number(v, "before", &c->before)) && c->before <= c->length);
 }
 
 static bool get_witness(const cJSON *o, struct ds_checkpoint_witness *w)
@@ -384,12 +394,6 @@ static bool get_witness(const cJSON *o, struct ds_checkpoint_witness *w)
     return !v || (get_text(v, "start", w->start, sizeof w->start) && w->start[0] &&
                   get_number(v, "delivered", &w->delivered) &&
                   get_number(v, "hashed", &w->hashed) && get_hash(v, "hash", w->hash));
-}
-
-/* What need not be there is as it was, 0 or empty. */
-static bool has(const cJSON *o, const char *name)
-{
-    return cJSON_GetObjectItemCaseSensitive(o, name) != NULL;
 }
 
 static bool get_segment(const cJSON *o, struct ds_checkpoint_segment *s)

@@ -54,6 +54,7 @@ struct ds_checkpoint {
     bool closed;     /* the stream is closed and this is its end */
     bool has_output; /* there is a file; else the two below mean nothing */
     uint64_t length;
+    uint64_t before;        /* of it, that were there before the export */
     char tail[DS_HASH_HEX]; /* of the last DS_CHECKPOINT_TAIL bytes before `length`, or of all */
     struct ds_checkpoint_segment segment;
     uint64_t manifest; /* length of the manifest of an output that is rotated by itself */

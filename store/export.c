@@ -71,6 +71,7 @@ static enum dstream_code check_rotation(const struct ds_export *x, struct dstrea
 static enum dstream_code with_state(struct ds_export *x, uint64_t size, struct dstream_error *err)
 {
     x->segment = x->last.segment;
+    x->before = x->last.before;
     x->finish = x->segment.sealing[0];
     if (x->data.fd < 0 && x->finish)
         return DSTREAM_OK; /* it was renamed, and may have been taken away since */
@@ -557,6 +558,9 @@ static enum dstream_code prepare_next(struct ds_export *x)
     strcpy(c->compression, ds_pack_name(x->set->pack));
     c->has_output = true;
     c->length = x->data.length;
+    if (x->first)
+        x->before = c->length; /* nothing of the stream is in it yet */
+    c->before = x->set->rotate ? 0 : x->before;
     if (x->first && x->set->rotate)
         begin_at(x, c);
     c->segment = x->segment;

@@ -50,6 +50,7 @@ struct ds_export {
     bool resume;                          /* it goes on from there */
     bool empty_first;                     /* what is there is to be overwritten */
     struct ds_checkpoint_segment segment; /* the current one; number 0: there are none */
+    uint64_t before;                      /* bytes that were there before the stream */
     bool seal;                            /* it is to be sealed */
     bool finish; /* what `last` says of it is to be sealed, and nothing else */
     bool first;  /* waits for its first state */

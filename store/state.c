@@ -4,6 +4,7 @@
 #include "store/state.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/alloc.h"
 
@@ -212,5 +213,64 @@ enum dstream_code ds_state_commit(struct ds_state *s, const struct ds_checkpoint
     else
         rc = ds_state_replace(s, &line, err);
     ds_buf_free(&line);
+    return rc;
+}
+
+/* --- by hand ---------------------------------------------------------------------------------- */
+
+static enum dstream_code begin_locked(struct ds_state *s, const struct ds_fileops *ops,
+                                      const char *path, struct dstream_error *err)
+{
+    enum dstream_code rc = ds_state_begin(s, ops ? ops : &ds_fileops_system, path, err);
+    if (rc == DSTREAM_OK)
+        rc = ds_place_lock(&s->at, err);
+    return rc;
+}
+
+enum dstream_code ds_state_remove(const struct ds_fileops *ops, const char *path,
+                                  struct dstream_error *err)
+{
+    struct ds_state *s = ds_calloc(1, sizeof *s);
+    if (!s)
+        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a state file");
+    enum dstream_code rc = begin_locked(s, ops, path, err);
+    int removed = rc == DSTREAM_OK ? s->at.ops->unlink(s->at.ops->ctx, s->at.dir, s->at.name) : 0;
+    if (removed < 0)
+        rc = ds_file_error(err, path, "remove it", removed);
+    if (rc == DSTREAM_OK)
+        rc = ds_place_sync(&s->at, err);
+    ds_state_free(s);
+    return rc;
+}
+
+static enum dstream_code set(struct ds_state *s, const char *offset, uint64_t skip,
+                             struct dstream_error *err)
+{
+    struct ds_checkpoint *c = &s->last;
+    if (c->segment.sealing[0])
+        return ds_error_set(err, DSTREAM_ERR_STATE,
+                            "%s: a segment is being sealed: let an export finish that first",
+                            s->at.path);
+    strcpy(c->offset, offset);
+    c->skip = skip;
+    c->closed = false;
+    memset(&c->witness, 0, sizeof c->witness);
+    return ds_state_commit(s, c, err);
+}
+
+enum dstream_code ds_state_set(const struct ds_fileops *ops, const char *path, const char *offset,
+                               uint64_t skip, struct dstream_error *err)
+{
+    struct ds_state *s = ds_calloc(1, sizeof *s);
+    if (!s)
+        return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a state file");
+    enum dstream_code rc = begin_locked(s, ops, path, err);
+    if (rc == DSTREAM_OK)
+        rc = ds_state_load(s, err);
+    if (rc == DSTREAM_OK && !s->exists)
+        rc = ds_error_set(err, DSTREAM_ERR_IO, "%s: no such state file", path);
+    if (rc == DSTREAM_OK)
+        rc = set(s, offset, skip, err);
+    ds_state_free(s);
     return rc;
 }

@@ -38,6 +38,14 @@ enum dstream_code ds_state_commit(struct ds_state *s, const struct ds_checkpoint
                                   struct dstream_error *err);
 void ds_state_free(struct ds_state *s);
 
+/* Removes a state, which nobody may have locked. ERR_LOCKED, ERR_IO. */
+enum dstream_code ds_state_remove(const struct ds_fileops *ops, const char *path,
+                                  struct dstream_error *err);
+/* Makes the state of one output go on elsewhere: its length stays, its witness goes. ERR_LOCKED,
+ * ERR_STATE where a segment is being sealed, codes of reading it. */
+enum dstream_code ds_state_set(const struct ds_fileops *ops, const char *path, const char *offset,
+                               uint64_t skip, struct dstream_error *err);
+
 /* The steps of ds_state_open() and ds_state_commit(), for exports.h, which has other locks to take
  * in between, and whose states may have many lines. */
 enum dstream_code ds_state_begin(struct ds_state *s, const struct ds_fileops *ops, const char *path,

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dstream state verify: reads a stream again and proves that a file is what its state says: its
+ * data, as the export wrote them, up to the position. It takes no lock and changes nothing, so it
+ * works beside an export. Of a rotated output it looks at the segment that is not finished.
+ */
+#include "config.h"
+
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cli/format.h"
+#include "cli/run.h"
+#include "cli/signals.h"
+#include "store/exports.h"
+
+#define PIECE     ((size_t)32 * 1024)
+#define NAMES_MAX ((size_t)64 * 1024)
+
+/* A file beside its stream. */
+struct verifying {
+    struct ds_cli *cli;
+    struct ds_run run;
+    struct ds_source source;
+    const struct ds_checkpoint *c;
+    const char *path;
+    enum ds_format_kind format;
+    FILE *f;
+    struct ds_unpack *unpack; /* NULL: it is not compressed */
+    struct ds_buf have;       /* of the file, unpacked; `used` of it are compared */
+    size_t used;
+    uint64_t left; /* bytes of the file that are to be read yet */
+    uint64_t same; /* bytes of data that were compared */
+    bool differs, beyond, closed;
+};
+
+/* --- the file --------------------------------------------------------------------------------- */
+
+static int keep(void *ctx, const void *p, size_t n)
+{
+    return ds_buf_add(ctx, p, n) == DSTREAM_OK ? 0 : -ENOMEM;
+}
+
+static enum dstream_code fail(struct verifying *v, const char *what)
+{
+    return ds_error_set(&v->source.error, DSTREAM_ERR_STATE_MISMATCH, "%s: %s", v->path, what);
+}
+
+/* More of the file, if there is more; else `have` is used up. */
+static enum dstream_code fill(struct verifying *v)
+{
+    char piece[PIECE];
+    while (v->used == v->have.len && v->left > 0) {
+        size_t want = v->left < sizeof piece ? (size_t)v->left : sizeof piece;
+        v->have.len = v->used = 0;
+        if (fread(piece, 1, want, v->f) != want)
+            return fail(v, "it is shorter than its state says");
+        v->left -= want;
+        int rc = v->unpack ? ds_unpack_add(v->unpack, piece, want, keep, &v->have)
+                           : keep(&v->have, piece, want);
+        if (rc < 0)
+            return rc == -ENOMEM ? ds_error_set(&v->source.error, DSTREAM_ERR_NOMEM, "no memory")
+                                 : fail(v, "it is not what was compressed into it");
+    }
+    return DSTREAM_OK;
+}
+
+static bool at_end(const struct verifying *v)
+{
+    return v->used == v->have.len && v->left == 0;
+}
+
+/* What the export would write, beside what the file has. */
+static enum dstream_code compare(void *ctx, const void *p, size_t n)
+{
+    struct verifying *v = ctx;
+    const char *want = p;
+    while (n > 0) {
+        enum dstream_code rc = fill(v);
+        if (rc != DSTREAM_OK)
+            return rc;
+        v->beyond = at_end(v);
+        if (v->beyond)
+            return DSTREAM_ERR_CANCELLED;
+        size_t k = v->have.len - v->used, i = 0;
+        if (k > n)
+            k = n;
+        while (i < k && want[i] == v->have.data[v->used + i])
+            i++;
+        v->same += i;
+        v->used += i;
+        v->differs = i < k;
+        if (v->differs)
+            return DSTREAM_ERR_CANCELLED;
+        want += k;
+        n -= k;
+    }
+    return DSTREAM_OK;
+}
+
+static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batch *b)
+{
+    struct verifying *v = ctx;
+    bool json = b->flags & DSTREAM_BATCH_JSON;
+    size_t end = json ? b->items->count : b->items->bytes.len;
+    enum dstream_code rc =
+        ds_format_put(v->format, b, json ? b->first : b->first_byte, end, 0, compare, v);
+    if (rc == DSTREAM_OK)
+        rc = fill(v); /* so that its end is known */
+    v->closed = b->flags & DSTREAM_BATCH_CLOSED;
+    s->done = rc != DSTREAM_OK || (at_end(v) && !v->c->closed);
+    return s->done ? DSTREAM_ERR_CANCELLED : DSTREAM_OK;
+}
+
+/* --- one file --------------------------------------------------------------------------------- */
+
+static void tell(void *ctx, struct ds_status_now *out)
+{
+    struct verifying *v = ctx;
+    ds_source_tell(&v->source, out);
+    out->bytes = v->same;
+    out->offset = "";
+}
+
+static enum dstream_code judge(struct verifying *v)
+{
+    char what[160];
+    if (v->source.error.code != DSTREAM_OK)
+        return v->source.error.code;
+    if (v->run.stop)
+        return ds_error_set(&v->source.error, DSTREAM_ERR_CANCELLED, "%s: stopped", v->path);
+    if (v->differs)
+        (void)snprintf(what, sizeof what, "it differs from the stream behind %llu bytes of data",
+                       (unsigned long long)v->same);
+    else if (!at_end(v))
+        (void)snprintf(what, sizeof what, "the stream ends behind %llu bytes of data, the file not",
+                       (unsigned long long)v->same);
+    else if (v->c->closed && (v->beyond || !v->closed))
+        (void)snprintf(what, sizeof what,
+                       "its state says that the stream is closed there, but it "
+                       "goes on");
+    else
+        return DSTREAM_OK;
+    return fail(v, what);
+}
+
+static void read_on(struct verifying *v)
+{
+    const struct ds_checkpoint *c = v->c;
+    bool segment = c->segment.number > 0 && c->segment.from[0];
+    struct ds_source_start at = {
+        .offset = segment ? c->segment.from : c->from_offset,
+        .skip = segment             ? c->segment.from_skip
+                : c->from_offset[0] ? c->from_skip
+                                    : 0,
+        .seen = true,
+        .content_type = c->content_type,
+        .witness = {.units = c->witness.hashed},
+    };
+    memcpy(at.witness.start, c->witness.start, sizeof at.witness.start);
+    memcpy(at.witness.hash, c->witness.hash, sizeof at.witness.hash);
+    ds_run_arm(&v->run, tell, v);
+    (void)ds_source_start(&v->source, &at, take, v);
+    while (!v->source.done && !v->run.stop) {
+        bool hup;
+        (void)ds_run_turn(&v->run, &hup, &v->source.error);
+    }
+    ds_source_stop(&v->source);
+    ds_status_end(&v->run.status);
+}
+
+static enum dstream_code open_file(struct verifying *v)
+{
+    const struct ds_checkpoint *c = v->c;
+    struct dstream_error *err = &v->source.error;
+    if (!c->has_output)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "%s: the state goes with no output file",
+                            v->path);
+    if (!ds_format_of(c->format, &v->format) || v->format == DS_FORMAT_ENVELOPE)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                            "%s: output of format %s holds what is not in the stream, as times of "
+                            "receipt: only raw and ndjson can be verified",
+                            v->path, c->format);
+    v->left = c->length - c->before;
+    v->f = c->length > 0 ? fopen(v->path, "rbe") : NULL;
+    if (c->length > 0 && (!v->f || fseeko(v->f, (off_t)c->before, SEEK_SET) != 0))
+        return ds_error_set(err, DSTREAM_ERR_IO, "%s: %s", v->path, strerror(errno));
+    for (int k = DS_PACK_GZIP; k <= DS_PACK_ZSTD && c->compression[0]; k++) {
+        if (strcmp(ds_pack_name((enum ds_pack_kind)k), c->compression) == 0)
+            v->unpack = ds_unpack_new((enum ds_pack_kind)k);
+    }
+    if (c->compression[0] && !v->unpack)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "%s: compression %s is not known", v->path,
+                            c->compression);
+    return DSTREAM_OK;
+}
+
+/* What the state leaves out of its URL has to be said. */
+static const char *url_of(const struct verifying *v, const char *given, struct dstream_error *err)
+{
+    struct ds_checkpoint_ask ask = {.url = given};
+    if (!given && v->c->left_out[0])
+        ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                     "%s: query parameters (%.100s) are left out of the state's URL: name the "
+                     "stream as well",
+                     v->path, v->c->left_out);
+    else if (given)
+        (void)ds_checkpoint_fits(v->c, &ask, v->path, err);
+    return given ? given : v->c->url;
+}
+
+/* 0, or what it was reported as. */
+static int verify(struct ds_cli *cli, const struct ds_checkpoint *c, const char *path,
+                  const char *given)
+{
+    struct verifying v = {.cli = cli, .c = c, .path = path};
+    struct dstream_error err = {0};
+    ds_buf_init(&v.have, SIZE_MAX);
+    const char *url = url_of(&v, given, &err);
+    enum dstream_code rc = err.code;
+    signal(SIGPIPE, SIG_IGN); /* a connection that has gone is an error like others */
+    cli->args = &url;         /* the headers go to its origin */
+    cli->nargs = 1;
+    if (rc == DSTREAM_OK)
+        rc = ds_run_begin(&v.run, cli, &err);
+    if (rc == DSTREAM_OK)
+        rc = ds_source_name(&v.source, &v.run, url, &err);
+    if (rc == DSTREAM_OK && open_file(&v) == DSTREAM_OK) {
+        read_on(&v);
+        (void)judge(&v);
+    }
+    if (rc == DSTREAM_OK && v.source.error.code != DSTREAM_OK)
+        err = v.source.error;
+    int status = err.code == DSTREAM_OK ? DS_EXIT_OK : ds_cli_fail(cli, &err);
+    if (status == DS_EXIT_OK)
+        ds_cli_say(cli, "%s: its %llu bytes of data are those of %s", path,
+                   (unsigned long long)v.same, v.source.name);
+    if (v.f)
+        (void)fclose(v.f);
+    ds_unpack_free(v.unpack);
+    ds_buf_free(&v.have);
+    ds_source_free(&v.source);
+    ds_run_end(&v.run);
+    return status;
+}
+
+/* --- which files ------------------------------------------------------------------------------ */
+
+struct listing {
+    struct ds_cli *cli;
+    const char *dir;
+    const char *given;
+    int status; /* of the first that fails */
+};
+
+static int verify_in(struct ds_cli *cli, const struct ds_checkpoint *c, const char *dir,
+                     const char *file, const char *given)
+{
+    struct ds_buf b;
+    ds_buf_init(&b, NAMES_MAX);
+    const char *partial = c->segment.number > 0 ? ".partial" : "";
+    enum dstream_code rc = *dir ? ds_buf_addf(&b, "%s/%s%s", dir, file, partial)
+                                : ds_buf_addf(&b, "%s%s", file, partial);
+    const char *path = rc == DSTREAM_OK ? ds_buf_str(&b) : NULL;
+    int status = path ? verify(cli, c, path, given) : DS_EXIT_FAILURE;
+    ds_buf_free(&b);
+    return status;
+}
+
+static void verify_line(void *ctx, const struct ds_checkpoint *c)
+{
+    struct listing *l = ctx;
+    if (ds_signals_ending() != 0)
+        return;
+    int status = verify_in(l->cli, c, l->dir, c->file, l->given);
+    if (l->status == DS_EXIT_OK)
+        l->status = status;
+}
+
+/* The name of a state without its ending is that of the output. */
+static char *output_of(const char *state)
+{
+    static const char end[] = ".dstate";
+    size_t n = strlen(state);
+    if (n < sizeof end || strcmp(state + n - (sizeof end - 1), end) != 0)
+        return NULL;
+    return ds_strndup(state, n - (sizeof end - 1));
+}
+
+int ds_state_verify_file(struct ds_cli *cli, const char *state, const struct ds_checkpoint *c,
+                         const char *given)
+{
+    char *output = cli->opt.output ? ds_strdup(cli->opt.output) : output_of(state);
+    int status =
+        output ? verify_in(cli, c, "", output, given)
+               : ds_cli_usage(cli, "%s: which file does it go with? Give --output FILE", state);
+    ds_free(output);
+    if (ds_signals_ending() != 0)
+        ds_cli_die(ds_signals_ending());
+    return status;
+}
+
+int ds_state_verify_directory(struct ds_cli *cli, const char *state, const char *given)
+{
+    struct dstream_error err = {0};
+    struct ds_checkpoint_head head;
+    bool missing;
+    const char *slash = strrchr(state, '/');
+    char *dir = slash ? ds_strndup(state, (size_t)(slash - state)) : ds_strdup(".");
+    struct listing l = {.cli = cli, .dir = dir ? dir : "", .given = given};
+    if (given)
+        l.status = ds_cli_usage(cli, "a directory has streams of its own: name none");
+    else if (ds_exports_show(cli->fileops, state, &head, verify_line, &l, &missing, &err) !=
+             DSTREAM_OK)
+        l.status = ds_cli_fail(cli, &err);
+    ds_free(dir);
+    if (ds_signals_ending() != 0)
+        ds_cli_die(ds_signals_ending());
+    return l.status;
+}
