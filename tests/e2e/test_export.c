@@ -701,6 +701,72 @@ E2E(export, a_stream_that_is_replaced_while_it_is_followed)
     scripted_stop(s);
 }
 
+/* --- healthy streams --------------------------------------------------------------------------
+ */
+
+/* However a stream grows, and however its answers are cut, none is taken for one made anew: 10 000
+ * resumes at full length, of each type, caught up with and followed, over pages of several sizes,
+ * that stop anywhere. */
+static void resumed(const char *type, const char *pages, unsigned long resumes, uint64_t seed)
+{
+    const char *base = e2e_serve(NULL, (const char *const[]){"--page-size", pages, NULL});
+    struct written w = written_begin(e2e_url_at(base, "s"), type);
+    uint64_t state = seed;
+    bool json = strcmp(type, TYPE_JSON) == 0;
+    written_add(&w, 10);
+    for (unsigned long i = 0; i < resumes; i++) {
+        for (uint64_t n = e2e_draw(&state) >> 16 & 3; n > 0; n--)
+            written_add(&w, 1 + (e2e_draw(&state) >> 16) % 700);
+        const char *some = e2e_printf("%u", 1 + (unsigned)((e2e_draw(&state) >> 16) % 900));
+        const char *few = e2e_printf("%u", 1 + (unsigned)((e2e_draw(&state) >> 16) % 7));
+        struct e2e_process *p;
+        switch (e2e_draw(&state) >> 16 & 3) {
+        case 0:
+            p = dstream_run("export", w.url, "-o", OUT);
+            break;
+        case 1:
+            p = dstream_run("export", w.url, "-o", OUT, json ? "-n" : "--bytes", json ? few : some);
+            break;
+        case 2:
+            p = dstream_run("export", w.url, "-o", OUT, "-f", "--idle", "20ms");
+            break;
+        default:
+            p = dstream_run("export", w.url, "-o", OUT, "-f", "--live",
+                            strcmp(type, TYPE_TEXT) == 0 ? "long-poll" : "sse", "--idle", "20ms");
+        }
+        if (p->status != 0)
+            cr_assert_fail("%s, seed %llu, resume %lu: %d: %s", type, (unsigned long long)seed, i,
+                           p->status, p->err_data.p);
+    }
+    e2e_status(dstream_run("export", w.url, "-o", OUT), 0);
+    exported_same(type, w.want);
+    exported_remove();
+}
+
+static void growing(const char *type)
+{
+    static const char *const pages[] = {"100", "1000", "1MiB"};
+    uint64_t seed = e2e_fresh_seed();
+    fprintf(stderr, "DSTREAM_SEED=%llu\n", (unsigned long long)seed);
+    for (size_t i = 0; i < 3; i++)
+        resumed(type, pages[i], e2e_soak() > 1 ? 1112 : 4, seed + i);
+}
+
+E2E(export, growing_messages_are_never_taken_for_others)
+{
+    growing(TYPE_JSON);
+}
+
+E2E(export, growing_text_is_never_taken_for_other)
+{
+    growing(TYPE_TEXT);
+}
+
+E2E(export, growing_bytes_are_never_taken_for_others)
+{
+    growing(TYPE_BINARY);
+}
+
 /* --- full disks ------------------------------------------------------------------------------- */
 
 static struct e2e_process *limited(const char *url, uint64_t max_file)

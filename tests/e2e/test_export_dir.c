@@ -357,11 +357,11 @@ static bool soaked(void)
 
 E2E_EMBEDDED(export_dir, many_at_once_while_they_are_written)
 {
-    many(500, soaked() ? 20 : 3, "");
+    many(e2e_sanitized() ? 100 : 500, soaked() ? 20 : 3, "");
 }
 
 /* However long syncing takes, the tails stay fresh. */
 E2E_EMBEDDED(export_dir, many_at_once_while_syncing_is_slow)
 {
-    many(500, soaked() ? 20 : 3, "sync_ms=10");
+    many(e2e_sanitized() ? 100 : 500, soaked() ? 20 : 3, "sync_ms=10");
 }

@@ -202,7 +202,9 @@ static void fails(const struct subject *s, unsigned first, unsigned by)
     }
 }
 
-static void each_step(const struct form *f)
+enum at { BEFORE, AFTER, FAILING };
+
+static void each_step(const struct form *f, enum at at)
 {
     static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
     struct subject s = {.f = f,
@@ -215,37 +217,36 @@ static void each_step(const struct form *f)
         e2e_close(s.w[i].url);
     }
     unsigned by = e2e_soak() > 1 ? 1 : 30;
-    killed(&s, "kill_at", 1 + 4 % by, by, &t);
-    killed(&s, "kill_after", 1 + 14 % by, by, &t);
-    fails(&s, 1 + 24 % by, by);
+    if (at == FAILING)
+        fails(&s, 1 + 24 % by, by);
+    else if (at == BEFORE)
+        killed(&s, "kill_at", 1 + 4 % by, by, &t);
+    else
+        killed(&s, "kill_after", 1 + 14 % by, by, &t);
     say(f, &t);
 }
 
-E2E(kill_forms, rotated)
-{
-    each_step(&(struct form){"rotated", 1, "150", NULL});
-}
+/* Three tests, since all steps at full length take more time than one may. */
+#define EACH_STEP(name, ...)                                                                       \
+    E2E(kill_forms, name##_before_each_step)                                                       \
+    {                                                                                              \
+        each_step(&(struct form){__VA_ARGS__}, BEFORE);                                            \
+    }                                                                                              \
+    E2E(kill_forms, name##_after_each_step)                                                        \
+    {                                                                                              \
+        each_step(&(struct form){__VA_ARGS__}, AFTER);                                             \
+    }                                                                                              \
+    E2E(kill_forms, name##_failing_at_each_step)                                                   \
+    {                                                                                              \
+        each_step(&(struct form){__VA_ARGS__}, FAILING);                                           \
+    }
 
-E2E(kill_forms, packed)
-{
-    each_step(&(struct form){"gzip", 1, NULL, "gzip"});
-    each_step(&(struct form){"zstd", 1, NULL, "zstd"});
-}
-
-E2E(kill_forms, rotated_and_packed)
-{
-    each_step(&(struct form){"rotated gzip", 1, "150", "gzip"});
-}
-
-E2E(kill_forms, directory)
-{
-    each_step(&(struct form){"directory", 3, NULL, NULL});
-}
-
-E2E(kill_forms, directory_rotated_and_packed)
-{
-    each_step(&(struct form){"directory, rotated zstd", 2, "150", "zstd"});
-}
+EACH_STEP(rotated, "rotated", 1, "150", NULL)
+EACH_STEP(gzip, "gzip", 1, NULL, "gzip")
+EACH_STEP(zstd, "zstd", 1, NULL, "zstd")
+EACH_STEP(rotated_gzip, "rotated gzip", 1, "150", "gzip")
+EACH_STEP(directory, "directory", 3, NULL, NULL)
+EACH_STEP(directory_rotated_zstd, "directory, rotated zstd", 2, "150", "zstd")
 
 /* --- at random moments ------------------------------------------------------------------------ */
 
