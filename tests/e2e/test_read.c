@@ -310,6 +310,29 @@ E2E_BOTH(read, a_stream_deleted_while_it_is_followed)
     deleted("auto", "three");
 }
 
+/* Under the same URL while it is followed: shorter, or of another type. */
+static void made_anew(const char *name, const char *type)
+{
+    struct e2e_bytes want = {0};
+    char *url = e2e_url(name);
+    e2e_limits("backoff_base=1,replica_lag=300");
+    e2e_create(url, TYPE_JSON);
+    append_to(url, TYPE_JSON, 0, 3, &want);
+    struct e2e_process *p = dstream_start("read", "-f", "--live", "long-poll", "-vv", url);
+    reading_until_live(p);
+    e2e_delete(url);
+    e2e_create(url, type);
+    e2e_status(p, 13);
+    e2e_same(name, p->out_data, want);
+    e2e_says(p, "made anew");
+}
+
+E2E_BOTH(read, a_stream_made_anew_while_it_is_followed)
+{
+    made_anew("shorter", TYPE_JSON);
+    made_anew("another", TYPE_TEXT);
+}
+
 E2E_BOTH(read, a_stream_that_is_missing)
 {
     struct e2e_process *p = dstream_run("read", e2e_url("none"));

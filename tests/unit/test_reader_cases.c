@@ -262,6 +262,32 @@ SCENARIO(wrong, now_is_sent_again_after_a_time_out, from_now)
     asks(p, "live=long-poll&offset=a");
 }
 
+/* Where the very first answers are lost, it can only be asked for again. */
+static void from_now_poll(struct ds_reader_config *c)
+{
+    live_poll(c);
+    c->offset = "now";
+}
+
+SCENARIO(wrong, now_whose_answers_are_lost_begins_twice, from_now_poll)
+{
+    for (int i = 0; i < 3; i++) {
+        asks(p, "offset=now");
+        fails(p, DS_END_CUT);
+        waits(p, 50, 400);
+    }
+    asks(p, "offset=now");
+    answers(p, 200, TEXT NEXT("a") UTD, "");
+    cr_assert_eq(p->batches, 0); /* until it is taken */
+    for (int i = 0; i < 50; i++) {
+        asks(p, "live=long-poll&offset=a");
+        fails(p, DS_END_CUT);
+        waits(p, 50, 30000);
+    }
+    cr_assert_eq(p->batches, 1);
+    asks(p, "live=long-poll&offset=a");
+}
+
 /* --- time ------------------------------------------------------------------------------------- */
 
 SCENARIO(wrong, a_half_open_socket_hangs_for_ever, live_auto)
