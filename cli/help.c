@@ -65,9 +65,9 @@ static const struct {
      "continued by itself; a pipe has to be fed from the byte that state show names. What\n"
      "a run could not tell any more, the next one tells.\n"
      "\n"
-     "record is as export is. copy, and replay --to URL, keep such a journal in the --state\n"
-     "FILE, and in FILE.source where what they write came from. The same command goes on;\n"
-     "one of the two files without the other is refused (13).\n"
+     "record is as export is. copy, and replay --to URL, keep such a journal in the\n"
+     "--state FILE, and in FILE.source where what they write came from. The same command\n"
+     "goes on; one of the two files without the other is refused (13).\n"
      "\n"
      "dstream state show FILE says what a state or a journal holds; --json for scripts.\n"},
     {"exit-codes", "what the exit code says",
