@@ -10,6 +10,7 @@
 
 #include "cli/write.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 
@@ -38,7 +39,8 @@ struct once {
     bool ending;   /* nothing more is appended */
     bool draining; /* INT or TERM came */
     bool ended;
-    bool broken_pipe; /* nobody reads what --tee prints */
+    bool broken_pipe; /* what --tee prints cannot be written, */
+    bool gone;        /* since nobody reads it any more */
     bool refused;     /* the producer did not take a message: its end may say why */
     struct ds_fates fates;
     struct dstream_error earlier; /* of what an earlier run could not tell any more */
@@ -157,14 +159,18 @@ static void tee(struct once *w, const char *p, size_t n)
 {
     if (!w->cli->opt.tee || w->broken_pipe)
         return;
+    errno = 0;
     w->broken_pipe = fwrite(p, 1, n, stdout) != n || (w->supply->lf_behind && putchar('\n') == EOF);
+    w->gone |= w->broken_pipe && errno == EPIPE;
 }
 
 static void flush_tee(struct once *w)
 {
     if (!w->cli->opt.tee)
         return;
+    errno = 0;
     w->broken_pipe |= fflush(stdout) != 0;
+    w->gone |= w->broken_pipe && errno == EPIPE;
     if (w->broken_pipe)
         stop_supply(w, NULL);
 }
@@ -489,6 +495,8 @@ static int finish(struct once *w)
         (void)ds_cli_fail(w->cli, fed);
         first = first->code == DSTREAM_OK ? fed : first;
     }
+    if (first->code == DSTREAM_OK && w->gone)
+        return DS_EXIT_OK; /* quietly: the signal says it */
     ds_fates_say(&w->fates);
     int tee_status = ds_cli_flush(w->cli);
     if (first->code != DSTREAM_OK)
@@ -518,6 +526,9 @@ int ds_write_once(const struct ds_write *c)
     }
     (void)dstream_producer_free(w->p);
     ds_supply_input_free(&w->input);
+    bool gone = w->gone && status == DS_EXIT_OK;
     ds_free(w);
+    if (gone)
+        ds_cli_die(SIGPIPE);
     return status;
 }

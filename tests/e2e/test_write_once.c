@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -127,6 +128,21 @@ E2E_BOTH(once, the_last_batch_closes_in_the_same_request)
     cr_assert(head.closed);
     cr_assert(strcasestr(head.head.p, "Stream-TTL: 3600"), "%s", head.head.p);
     writing_holds(url, data);
+}
+
+/* Nobody reads what --tee prints any more: what was taken in is stored, and no more is. */
+E2E_BOTH(once, the_reader_of_tee_has_gone)
+{
+    char *url = e2e_url("s");
+    e2e_create(url, TYPE_JSON);
+    struct e2e_process *p = begin("write", url, "--producer", "p", "--tee");
+    e2e_give(p, e2e_text("1 "));
+    e2e_until_out(p, 2);
+    close(p->out);
+    p->out = -1;
+    e2e_give(p, e2e_text("2 "));
+    e2e_status(p, 128 + SIGPIPE);
+    writing_holds(url, e2e_text("1\n2\n"));
 }
 
 /* --- what is not ------------------------------------------------------------------------------ */
@@ -350,7 +366,7 @@ static struct e2e_process *left_kept(const char *through, const char *state, con
 {
     struct e2e_process *p =
         begin("write", through, "--producer", "p", "--state", state, "--batch-bytes", "6",
-              "--in-flight", "2", "--delivery-timeout", "700ms");
+              "--in-flight", "2", "--delivery-timeout", "1500ms");
     e2e_give(p, e2e_text(input));
     e2e_end_input(p);
     return e2e_finished(p);
