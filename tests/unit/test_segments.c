@@ -141,14 +141,15 @@ struct scene {
     bool reset, overwrite, append;
     int before; /* batches of an earlier run; -1: there was none */
     const char *junk;
-    bool consumer; /* takes segments away as soon as they have their names */
+    bool junk_lines; /* more is behind the manifest than the rest of it will have */
+    bool consumer;   /* takes segments away as soon as they have their names */
 };
 
 static const struct scene scenes[] = {
     {.name = "new", .before = -1},
     {.name = "state elsewhere", .state = "b/st", .before = -1},
     {.name = "resume", .before = 1, .junk = "half of a"},
-    {.name = "resume behind a segment", .before = 2},
+    {.name = "resume behind a segment", .before = 2, .junk_lines = true},
     {.name = "a consumer", .before = -1, .consumer = true},
 };
 
@@ -187,6 +188,12 @@ static struct sim_fs *stage(const struct scene *s)
     }
     if (s->junk)
         put_behind(fs, "out.partial", s->junk);
+    if (s->junk_lines) {
+        char junk[900];
+        memset(junk, 'x', sizeof junk - 1);
+        junk[sizeof junk - 1] = '\0';
+        put_behind(fs, "out.manifest.ndjson", junk);
+    }
     return fs;
 }
 
@@ -255,7 +262,7 @@ static void expect_all(const struct sim_fs *fs, const struct scene *s, const str
                  !sim_get(fs, 0, "out.partial");
     for (size_t i = 0; i < COUNT(lines); i++)
         right = right && times(manifest, lines[i]) == 1;
-    right = right && times(manifest, "\n") == COUNT(lines);
+    right = right && times(manifest, "\n") == COUNT(lines) && times(manifest, "xx") == 0;
     if (!right)
         cr_assert_fail("%s, %s %ld, choice %lu: segments \"%.*s\", manifest %.*s", s->name, when, n,
                        choice, (int)all.len, (char *)all.data, manifest ? (int)manifest->len : 0,
