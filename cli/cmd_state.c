@@ -61,6 +61,22 @@ static void show_output(struct ds_buf *b, const struct ds_checkpoint *c)
                 DS_CHECKPOINT_TAIL);
 }
 
+static void show_segment(struct ds_buf *b, const struct ds_checkpoint *c)
+{
+    const struct ds_checkpoint_segment *s = &c->segment;
+    if (c->before > 0)
+        show_number(b, "output before the stream", c->before, "bytes");
+    if (s->number == 0)
+        return;
+    show_number(b, "segment", s->number, "");
+    show(b, "segment from", s->from);
+    show_number(b, "segment from skip", s->from_skip, "");
+    if (s->sealing[0])
+        show(b, "segment is being named", s->sealing);
+    if (c->manifest > 0)
+        show_number(b, "manifest length", c->manifest, "bytes");
+}
+
 static void show_witness(struct ds_buf *b, const struct ds_checkpoint *c)
 {
     const struct ds_checkpoint_witness *w = &c->witness;
@@ -97,6 +113,7 @@ static void show_all(struct ds_buf *b, const char *path, const struct ds_checkpo
     show_number(b, "skip", c->skip, "");
     show(b, "closed", c->closed ? "yes" : "no");
     show_output(b, c);
+    show_segment(b, c);
     show_witness(b, c);
 }
 

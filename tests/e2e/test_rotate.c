@@ -103,6 +103,8 @@ E2E_EMBEDDED(rotate, never_cuts_a_message)
     e2e_same("all", rotated(OUT, "", &n), w.want);
     cr_assert_eq(n, 3);
     check_manifest(&w, n);
+    cr_assert_str_eq(exported_state("segment"), "4");
+    cr_assert_eq(strtoul(exported_state("manifest length"), NULL, 10), strlen(manifest()));
 }
 
 static bool has_segments(void *n)
