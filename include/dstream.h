@@ -411,7 +411,8 @@ DSTREAM_API const dstream_error *dstream_reader_error(const dstream_reader *r);
 /* --- writing: options ------------------------------------------------------------------------- */
 /* The headers, the request callback and the TLS settings above hold for writing as for reading;
  * what is said of where and how to read does not matter here, and what follows does not matter to
- * a reader. */
+ * a reader. Each returns ERR_ARGUMENT for what is out of the bounds said here, and changes nothing
+ * then. */
 
 /* The epoch of a producer. A server keeps, for each stream and producer id, one epoch and the last
  * sequence number under it, and stores a number once. It refuses who comes with a lower epoch
@@ -438,7 +439,9 @@ enum dstream_epoch_flags {
 };
 DSTREAM_API enum dstream_code dstream_options_set_epoch(dstream_options *o, uint64_t epoch,
                                                         unsigned flags);
-/* How long a message waits for others to share a request with it, milliseconds. Default: 5. */
+/* How long a message waits for others to share a request with it, milliseconds, from 0 on. It does
+ * not where the batch is full, on flush, detach and close, and when an append found no room.
+ * Default: 5. */
 DSTREAM_API enum dstream_code dstream_options_set_linger(dstream_options *o, int64_t ms);
 /* The most that goes into one request: bytes of its body, brackets and commas of JSON included, and
  * messages (SIZE_MAX: any number). 1 each at the least, and 1 GiB at the most. Default: 1 MiB, any
@@ -449,11 +452,14 @@ DSTREAM_API enum dstream_code dstream_options_set_batch(dstream_options *o, size
  * an earlier one on its way is refused and sent again, so where that happens there are fewer for a
  * while. */
 DSTREAM_API enum dstream_code dstream_options_set_in_flight(dstream_options *o, unsigned requests);
-/* How much memory messages may take that have no fate yet, bytes: over this an append has to wait.
- * A message that is larger is taken where there is no other. Default: 32 MiB. */
+/* How much memory messages may take that have no fate yet, bytes, from 1 on: over this an append
+ * has to wait. Each counts with its bytes and a few more. A message that is larger is taken where
+ * there is no other. Default: 32 MiB. */
 DSTREAM_API enum dstream_code dstream_options_set_buffer(dstream_options *o, size_t bytes);
-/* After how many milliseconds without progress the producer gives up (-1: never). Failures of the
- * network and the server are retried until then. Default: 120000. */
+/* After how many milliseconds without progress the producer gives up (-1: never): the time since
+ * the first message without a fate was ready to be sent, or since the last acknowledgement, and
+ * what a slow upload takes. Failures of the network and the server are retried until then. What may
+ * have been stored is unknown then, the rest not written. Default: 120000. */
 DSTREAM_API enum dstream_code dstream_options_set_delivery_timeout(dstream_options *o, int64_t ms);
 /* What to do where the server refuses a batch as it is (400, or 413 to a single message): end (the
  * default), or report it and go on behind it. */
@@ -484,7 +490,9 @@ DSTREAM_API enum dstream_code dstream_options_set_producers_known(dstream_option
  * unknown, and is never sent a second time under another number.
  *
  * Nothing happens by itself: requests and callbacks are the business of dstream_loop_turn(), or of
- * the calls that wait, which turn the loop.
+ * the calls that wait, which turn the loop. Where the producer has a loop of its own (it was opened
+ * without one), appending turns it as well, now and then, without waiting: so callbacks may come
+ * from within any of its calls.
  *
  * Limits that no client can lift: a server that forgets a producer (with its state, or after a
  * time) may store a late copy of a request once more; so may a proxy that repeats a POST on its own
@@ -529,7 +537,7 @@ DSTREAM_API bool dstream_result_duplicate(const dstream_result *r);
 DSTREAM_API bool dstream_result_maybe_duplicate(const dstream_result *r);
 /* The stream's close went along with them. */
 DSTREAM_API bool dstream_result_closes(const dstream_result *r);
-/* The number they were sent under. */
+/* The number they were sent under; of what was never sent it means nothing. */
 DSTREAM_API uint64_t dstream_result_epoch(const dstream_result *r);
 DSTREAM_API uint64_t dstream_result_sequence(const dstream_result *r);
 
@@ -564,7 +572,7 @@ enum dstream_append {
 DSTREAM_API enum dstream_append dstream_producer_append(dstream_producer *p, const void *message,
                                                         size_t len, int64_t timeout_ms,
                                                         uint64_t *id);
-/* Why the last message, close or restart was refused. */
+/* Why the last message, close or restart was refused. Valid until the next of these calls. */
 DSTREAM_API const dstream_error *dstream_producer_refusal(const dstream_producer *p);
 
 /* Sends what there is at once, and waits until everything that was appended before has its fate.
@@ -588,7 +596,7 @@ DSTREAM_API void dstream_producer_start_detach(dstream_producer *p, int64_t time
 DSTREAM_API enum dstream_code dstream_producer_close_stream(dstream_producer *p,
                                                             const void *message, size_t len,
                                                             bool force, int64_t timeout_ms);
-/* The same without waiting: the end is called back. */
+/* The same without waiting: the end is called back. What it refuses, it returns. */
 DSTREAM_API enum dstream_code dstream_producer_start_close_stream(dstream_producer *p,
                                                                   const void *message, size_t len,
                                                                   bool force);
