@@ -743,29 +743,31 @@ static void resumed(const char *type, const char *pages, unsigned long resumes, 
     exported_remove();
 }
 
-static void growing(const char *type)
+/* A ninth of them. */
+static void growing(const char *type, const char *pages)
 {
-    static const char *const pages[] = {"100", "1000", "1MiB"};
     uint64_t seed = e2e_fresh_seed();
     fprintf(stderr, "DSTREAM_SEED=%llu\n", (unsigned long long)seed);
-    for (size_t i = 0; i < 3; i++)
-        resumed(type, pages[i], e2e_soak() > 1 ? 1112 : 4, seed + i);
+    resumed(type, pages, e2e_soak() > 1 ? 1112 : 4, seed);
 }
 
-E2E(export, growing_messages_are_never_taken_for_others)
-{
-    growing(TYPE_JSON);
-}
+#define GROWING(name, type)                                                                        \
+    E2E(export, growing_##name##_in_small_pages)                                                   \
+    {                                                                                              \
+        growing(type, "100");                                                                      \
+    }                                                                                              \
+    E2E(export, growing_##name##_in_pages)                                                         \
+    {                                                                                              \
+        growing(type, "1000");                                                                     \
+    }                                                                                              \
+    E2E(export, growing_##name##_in_one_answer)                                                    \
+    {                                                                                              \
+        growing(type, "1MiB");                                                                     \
+    }
 
-E2E(export, growing_text_is_never_taken_for_other)
-{
-    growing(TYPE_TEXT);
-}
-
-E2E(export, growing_bytes_are_never_taken_for_others)
-{
-    growing(TYPE_BINARY);
-}
+GROWING(messages, TYPE_JSON)
+GROWING(text, TYPE_TEXT)
+GROWING(bytes, TYPE_BINARY)
 
 /* --- full disks ------------------------------------------------------------------------------- */
 
