@@ -46,6 +46,17 @@ const char *ds_head_get(const struct ds_head *h, const char *name)
     return NULL;
 }
 
+void ds_head_etag(const struct ds_head *h, char out[DS_ETAG_MAX + 1])
+{
+    const char *tag = ds_head_get(h, "etag");
+    size_t n = tag ? strlen(tag) : 0;
+    if (n > DS_ETAG_MAX)
+        n = 0;
+    if (n > 0)
+        memcpy(out, tag, n);
+    out[n] = '\0';
+}
+
 bool ds_head_is_true(const struct ds_head *h, const char *name)
 {
     const char *value = ds_head_get(h, name);

@@ -36,6 +36,9 @@ struct ds_head {
 const char *ds_head_get(const struct ds_head *h, const char *name);
 /* Whether the field is there with the value "true" in any case. */
 bool ds_head_is_true(const struct ds_head *h, const char *name);
+/* The ETag of the answer; "" where it has none, or one too long to be kept. */
+#define DS_ETAG_MAX 255
+void ds_head_etag(const struct ds_head *h, char out[DS_ETAG_MAX + 1]);
 /* Adds a field, for transport and tests: lower-cases the name, trims the value. `fields` must have
  * been given its cap. ERR_LIMIT over it, ERR_PROTOCOL for an empty name or a NUL, ERR_NOMEM. */
 enum dstream_code ds_head_add(struct ds_head *h, const char *name, size_t name_len,

@@ -30,6 +30,8 @@ static void add_lines(struct ds_buf *b, const struct ds_unary *u)
         add_line(b, "ttl", r->ttl);
     if (r->expires[0])
         add_line(b, "expires", r->expires);
+    if (r->etag[0])
+        add_line(b, "etag", r->etag);
 }
 
 /* A field of what the server sent, which need not be UTF-8; null where it did not. */
@@ -62,6 +64,7 @@ static void add_json(struct ds_buf *b, const struct ds_unary *u)
     else
         add_string(b, "ttl", r->ttl);
     add_string(b, "expiresAt", r->expires);
+    add_string(b, "etag", r->etag);
     ds_buf_addf(b, "\"closed\":%s}\n", r->closed ? "true" : "false");
 }
 

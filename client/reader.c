@@ -546,6 +546,11 @@ const char *dstream_reader_last_offset(const dstream_reader *r)
     return ds_reader_said_next(r->core);
 }
 
+const char *dstream_reader_etag(const dstream_reader *r)
+{
+    return ds_reader_etag(r->core);
+}
+
 const dstream_error *dstream_reader_error(const dstream_reader *r)
 {
     return r->error.code != DSTREAM_OK ? &r->error : ds_reader_error(r->core);

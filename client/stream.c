@@ -666,6 +666,11 @@ int64_t dstream_call_ttl(const dstream_call *c)
     return ds_parse_u64(c->result.ttl, INT64_MAX, &seconds) ? (int64_t)seconds : -1;
 }
 
+const char *dstream_call_etag(const dstream_call *c)
+{
+    return c->result.etag;
+}
+
 const char *dstream_call_expires(const dstream_call *c)
 {
     return c->result.expires;

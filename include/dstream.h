@@ -405,6 +405,10 @@ DSTREAM_API const char *dstream_reader_content_type(const dstream_reader *r);
  * sends the data up to there. Same life. */
 DSTREAM_API int dstream_reader_last_status(const dstream_reader *r);
 DSTREAM_API const char *dstream_reader_last_offset(const dstream_reader *r);
+/* The ETag of the last answer to a plain GET or a long-poll (RFC 9110, 8.8.3), as it was sent, with
+ * its quotes; "" where it had none, or one over 255 bytes. It tells answers apart, but not streams:
+ * one made anew under the same URL may have the same. Same life. */
+DSTREAM_API const char *dstream_reader_etag(const dstream_reader *r);
 /* The error it failed with; its code is DSTREAM_OK where it did not. */
 DSTREAM_API const dstream_error *dstream_reader_error(const dstream_reader *r);
 
@@ -755,6 +759,8 @@ DSTREAM_API const dstream_error *dstream_call_cause(const dstream_call *c);
 DSTREAM_API const char *dstream_call_offset(const dstream_call *c);
 /* The stream's content type, "": not said. */
 DSTREAM_API const char *dstream_call_content_type(const dstream_call *c);
+/* The answer's ETag, as for dstream_reader_etag(). */
+DSTREAM_API const char *dstream_call_etag(const dstream_call *c);
 /* Seconds, -1: none; when it expires (RFC 3339), "": never. */
 DSTREAM_API int64_t dstream_call_ttl(const dstream_call *c);
 DSTREAM_API const char *dstream_call_expires(const dstream_call *c);

@@ -388,6 +388,7 @@ void ds_call_head(struct ds_call *c, const struct ds_head *head, int64_t now)
     strcpy(r->content_type, c->x.content_type);
     ds_exchange_field(&c->x, head, "stream-ttl", r->ttl, sizeof r->ttl);
     ds_exchange_field(&c->x, head, "stream-expires-at", r->expires, sizeof r->expires);
+    ds_head_etag(head, r->etag);
     r->gap = ds_head_get(head, "producer-expected-seq") != NULL;
     r->echoed = ds_head_get(head, "producer-seq") != NULL;
     c->fenced = ds_head_get(head, "producer-epoch") != NULL;

@@ -62,7 +62,7 @@ struct ds_call_result {
     int status;                  /* of the last answer; 0: there was none */
     char next[DS_TOKEN_MAX + 1]; /* Stream-Next-Offset; with ERR_CLOSED the final offset */
     char content_type[DS_TYPE_MAX + 1];
-    char ttl[32], expires[64];
+    char ttl[32], expires[64], etag[DS_ETAG_MAX + 1];
     bool closed;
     bool echoed;         /* Producer-Seq: the server has producers */
     bool gap;            /* Producer-Expected-Seq: it has forgotten this one */

@@ -162,6 +162,7 @@ static void plain_head(struct ds_reader *r, const struct ds_head *h)
         ds_reader_bad_answer(r, "the server answered HEAD by 204");
         return;
     }
+    ds_head_etag(h, r->etag);
     if (take_position(r, h))
         (void)take_type(r, h);
 }

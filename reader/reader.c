@@ -141,6 +141,11 @@ const char *ds_reader_said_next(const struct ds_reader *r)
     return r->said_next;
 }
 
+const char *ds_reader_etag(const struct ds_reader *r)
+{
+    return r->etag;
+}
+
 static bool by_sse(const struct ds_reader *r)
 {
     return r->live == DSTREAM_LIVE_SSE || (r->live == DSTREAM_LIVE_AUTO && !r->text && !r->sse_off);

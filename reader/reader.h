@@ -157,5 +157,7 @@ const struct dstream_error *ds_reader_error(const struct ds_reader *r);
  * status, 0 before there was any, and the offset that it named. */
 int ds_reader_said_status(const struct ds_reader *r);
 const char *ds_reader_said_next(const struct ds_reader *r);
+/* The ETag of the last answer to a plain GET or a long-poll, "": it had none. */
+const char *ds_reader_etag(const struct ds_reader *r);
 
 #endif

@@ -115,10 +115,11 @@ struct ds_reader {
     bool told_up_to_date;
     int said_status; /* of the last whole answer; 0: none yet */
     char said_next[DS_TOKEN_MAX + 1];
-    bool closed_seen;      /* a live answer said so, but not that all before it was read */
-    bool catching;         /* plain GETs, until one reaches the tail */
-    bool sse_off;          /* fallen back to long-poll */
-    bool finished, failed; /* failed: of `failure` */
+    char etag[DS_ETAG_MAX + 1]; /* of the last plain answer */
+    bool closed_seen;           /* a live answer said so, but not that all before it was read */
+    bool catching;              /* plain GETs, until one reaches the tail */
+    bool sse_off;               /* fallen back to long-poll */
+    bool finished, failed;      /* failed: of `failure` */
     bool paused;
     char named[DS_TOKEN_MAX + 1]; /* what an empty plain GET named beyond the position */
     bool tail_due, gone_due;

@@ -190,8 +190,9 @@ static void head(struct taker *t, char *answer, size_t size)
         say(answer, size, "404 Not Found\r\n");
     else
         say(answer, size,
-            "200 OK\r\nContent-Type: %s\r\nStream-Next-Offset: %08zu\r\nStream-TTL: 60\r\n%s",
-            t->type, t->len, t->closed ? "Stream-Closed: true\r\n" : "");
+            "200 OK\r\nContent-Type: %s\r\nStream-Next-Offset: %08zu\r\nStream-TTL: 60\r\n"
+            "ETag: \"%zu\"\r\n%s",
+            t->type, t->len, t->len, t->closed ? "Stream-Closed: true\r\n" : "");
 }
 
 static void carry_out(struct taker *t, struct asked *a, char *answer, size_t size)

@@ -689,10 +689,18 @@ Test(call, a_stat_takes_what_is_told)
     begin(&l, &c);
     cr_assert(to_request(&l));
     struct ds_head h = {.status = 200, .retry_after_ms = -1};
-    static const char *const fields[] = {
-        "Stream-Next-Offset", " 7_7 ", "Content-Type",      "application/json; charset=utf-8",
-        "Stream-TTL",         "60",    "Stream-Expires-At", "2030-01-02T03:04:05Z",
-        "Stream-Closed",      "True"};
+    static const char *const fields[] = {"Stream-Next-Offset",
+                                         " 7_7 ",
+                                         "Content-Type",
+                                         "application/json; charset=utf-8",
+                                         "Stream-TTL",
+                                         "60",
+                                         "Stream-Expires-At",
+                                         "2030-01-02T03:04:05Z",
+                                         "Stream-Closed",
+                                         "True",
+                                         "ETag",
+                                         "W/\"7\""};
     ds_buf_init(&h.fields, 4096);
     for (size_t i = 0; i < COUNT(fields); i += 2)
         ds_head_add(&h, fields[i], strlen(fields[i]), fields[i + 1], strlen(fields[i + 1]));
@@ -706,6 +714,7 @@ Test(call, a_stat_takes_what_is_told)
     cr_expect_str_eq(r->content_type, "application/json; charset=utf-8");
     cr_expect_str_eq(r->ttl, "60");
     cr_expect_str_eq(r->expires, "2030-01-02T03:04:05Z");
+    cr_expect_str_eq(r->etag, "W/\"7\"");
     cr_expect(r->closed);
     ds_call_free(l.call);
 }

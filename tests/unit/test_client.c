@@ -31,10 +31,11 @@ struct server {
 static void answer(int fd, const char *body, unsigned next, bool up_to_date)
 {
     char text[512];
-    int n = snprintf(text, sizeof text,
-                     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
-                     "Stream-Next-Offset: %03u\r\n%s\r\n%s",
-                     strlen(body), next, up_to_date ? "Stream-Up-To-Date: true\r\n" : "", body);
+    int n =
+        snprintf(text, sizeof text,
+                 "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
+                 "ETag: \"%u\"\r\nStream-Next-Offset: %03u\r\n%s\r\n%s",
+                 strlen(body), next, next, up_to_date ? "Stream-Up-To-Date: true\r\n" : "", body);
     listener_send(fd, text, (size_t)n);
 }
 
@@ -593,9 +594,11 @@ Test(client, knows_what_the_server_said_last)
     dstream_options_free(o);
     cr_assert_eq(dstream_reader_last_status(r), 0);
     cr_assert_str_eq(dstream_reader_last_offset(r), "");
+    cr_assert_str_eq(dstream_reader_etag(r), "");
     cr_assert_eq(dstream_reader_next(r, LIMIT_MS, &b), DSTREAM_NEXT_BATCH);
     cr_assert_eq(dstream_reader_last_status(r), 200);
     cr_assert_str_eq(dstream_reader_last_offset(r), "001");
+    cr_assert_str_eq(dstream_reader_etag(r), "\"1\"");
     while (dstream_reader_last_status(r) != 204)
         cr_assert_neq(dstream_reader_next(r, 10, &b), DSTREAM_NEXT_ERROR);
     cr_assert_str_eq(dstream_reader_last_offset(r), "003");

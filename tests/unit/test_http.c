@@ -58,6 +58,23 @@ Test(http, a_field_that_cannot_be_kept_leaves_the_others)
     ds_head_free(&h);
 }
 
+Test(http, an_etag_is_kept_whole_or_not_at_all)
+{
+    char tag[DS_ETAG_MAX + 2], out[DS_ETAG_MAX + 1] = "before";
+    struct ds_head h = {.status = 200};
+    ds_buf_init(&h.fields, 4096);
+    ds_head_etag(&h, out);
+    cr_expect_str_eq(out, "");
+    for (size_t n = DS_ETAG_MAX; n <= DS_ETAG_MAX + 1; n++) {
+        memset(tag, 'x', n);
+        h.fields.len = 0;
+        cr_assert_eq(ds_head_add(&h, "ETag", 4, tag, n), DSTREAM_OK);
+        ds_head_etag(&h, out);
+        cr_expect_eq(strlen(out), n <= DS_ETAG_MAX ? n : 0);
+    }
+    ds_head_free(&h);
+}
+
 Test(http, only_the_word_true_is_true)
 {
     static const struct {

@@ -224,6 +224,7 @@ Test(stream_client, looks_and_deletes)
     dstream_call *c = call(DSTREAM_CALL_HEAD, NULL, NULL);
     run(s, c, DSTREAM_OK);
     cr_assert_str_eq(dstream_call_offset(c), "00000003");
+    cr_assert_str_eq(dstream_call_etag(c), "\"3\"");
     cr_assert_str_eq(dstream_call_content_type(c), TEXT);
     cr_assert_eq(dstream_call_ttl(c), 60);
     cr_assert_str_eq(dstream_call_expires(c), "");
