@@ -13,8 +13,9 @@
 enum { REC_ABOUT = 'O', REC_EPOCH = 'E', REC_BATCH = 'B', REC_FATES = 'F', REC_TOLD = 'T' };
 enum { FLAG_CLOSE = 1, FLAG_DOUBT = 2, FLAG_ACKED = 4, FLAG_DUPLICATE = 8 };
 
-#define FIELDS_MAX ((size_t)1 << 20) /* bytes of a record but for a body */
-#define RECORD_MAX (DS_JOURNAL_BODY_MAX + FIELDS_MAX)
+#define FIELDS_MAX  ((size_t)1 << 20) /* bytes of a batch's record but for its body */
+#define RECORD_MAX  (DS_JOURNAL_BODY_MAX + FIELDS_MAX)
+#define RECORD_COST ((uint64_t)192) /* bytes of it, about, but for a body */
 /* Below this a file is not written anew, and above it once most of it no longer matters. */
 #define WASTE_MIN ((uint64_t)4 << 20)
 
@@ -401,7 +402,7 @@ static struct ds_journal *make(const char *path)
     struct ds_journal *j = ds_calloc(1, sizeof *j);
     if (!j)
         return NULL;
-    ds_buf_init(&j->b, FIELDS_MAX);
+    ds_buf_init(&j->b, RECORD_MAX); /* the fates of all batches are one record */
     j->waste_min = WASTE_MIN;
     j->path = ds_strdup(path);
     if (j->path)
@@ -732,10 +733,17 @@ static enum dstream_code told(struct ds_journal *j, uint64_t n, struct dstream_e
     return add(j, begin(j, REC_TOLD, &n, 1), "", 0, NULL, err);
 }
 
+/* Of many small batches the bodies are the least: were they alone to count, each record would have
+ * all of it written anew. */
+static uint64_t needed(const struct ds_journal *j)
+{
+    return j->live + RECORD_COST * (j->nbatches - j->first + j->nfates - j->fate_first);
+}
+
 static bool is_wasteful(const struct ds_journal *j)
 {
     uint64_t size = ds_log_size(j->log);
-    return size > j->waste_min && size / 2 > j->live;
+    return size > j->waste_min && size / 2 > needed(j);
 }
 
 enum dstream_code ds_journal_write(struct ds_journal *j, struct ds_record *r, uint64_t unix_ms,

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/journal.h"
 #include "tests/unit/simfs.h"
@@ -316,4 +317,104 @@ Test(journal, survives_a_kill_at_each_step)
 Test(journal, survives_power_failing_at_each_step)
 {
     die_at_each_call(-1, true);
+}
+
+/* --- very many batches ------------------------------------------------------------------------ */
+
+static int rewrites;
+
+static int count_rename(void *ctx, int dir, const char *from, const char *to)
+{
+    rewrites++;
+    return ds_fileops_system.rename(ctx, dir, from, to);
+}
+
+struct crowd {
+    struct ds_producer *p;
+    struct ds_journal *j;
+    uint64_t epoch, fates[DS_FATE_KEPT + 1];
+    uint64_t takes; /* messages in a request, at most */
+};
+
+static void split_or_store(struct crowd *c, uint64_t id, const struct ds_request *req)
+{
+    struct run r = {.p = c->p, .now = 1};
+    bool fits = req->body_len <= c->takes;
+    answer(&r, id, fits ? 200 : 413, number_after(req, "Producer-Epoch: "),
+           number_after(req, "Producer-Seq: "));
+}
+
+/* False once nothing is to be done. */
+static bool step_crowd(struct crowd *c)
+{
+    struct dstream_error err = {0};
+    struct ds_producer_step s = ds_producer_step(c->p, 1, 7);
+    switch (s.kind) {
+    case DS_PRODUCER_STEP_JOURNAL: {
+        uint64_t number = s.u.record->number;
+        cr_assert_eq(ds_journal_write(c->j, s.u.record, 1, &err), DSTREAM_OK, "%s", err.message);
+        ds_producer_durable(c->p, number);
+        return true;
+    }
+    case DS_PRODUCER_STEP_REQUEST:
+        split_or_store(c, s.id, &s.u.request);
+        return true;
+    case DS_PRODUCER_STEP_RESULT:
+        c->fates[s.u.result->fate] += s.u.result->count;
+        ds_producer_told(c->p);
+        return true;
+    default:
+        return s.kind != DS_PRODUCER_STEP_WAIT && s.kind != DS_PRODUCER_STEP_DONE;
+    }
+}
+
+/* As many messages in one batch, which is split until the server takes it, or until one alone is
+ * refused. */
+static void play_crowd(struct crowd *c, uint64_t messages, uint64_t waste)
+{
+    char path[] = "/tmp/journal-XXXXXX", name[64], lock[64];
+    cr_assert_not_null(mkdtemp(path));
+    snprintf(name, sizeof name, "%s/j", path);
+    snprintf(lock, sizeof lock, "%s/j.lock", path);
+    static const struct ds_journal_about about = {"http://h/s", "p", "text/plain"};
+    struct ds_fileops ops = ds_fileops_system;
+    struct dstream_error err = {0};
+    uint64_t id;
+    ops.rename = count_rename;
+    cr_assert_eq(ds_journal_open(&c->j, &ops, name, &about, &err), DSTREAM_OK);
+    ds_journal_set_waste(c->j, waste);
+    struct ds_producer_config config = ds_producer_config_default();
+    config.url = "http://h/s";
+    config.content_type = "text/plain";
+    config.id = "p";
+    config.unix_ms = 1700000000000;
+    config.journal = true;
+    config.linger = 1000;
+    cr_assert_eq(ds_producer_new(&c->p, &config, 1, &err), DSTREAM_OK, "%s", err.message);
+    for (uint64_t i = 0; i < messages; i++)
+        cr_assert_eq(ds_producer_append(c->p, "x", 1, i + 1, 1, &id, &err), DS_APPEND_TAKEN);
+    ds_producer_flush(c->p, 1);
+    while (step_crowd(c))
+        continue;
+    ds_producer_free(c->p);
+    ds_journal_free(c->j);
+    unlink(name);
+    unlink(lock);
+    cr_assert_eq(rmdir(path), 0);
+}
+
+Test(journal, holds_the_fates_of_very_many_batches)
+{
+    struct crowd c = {.takes = 0};
+    play_crowd(&c, 20000, (uint64_t)4 << 20);
+    cr_assert_eq(c.fates[DS_FATE_NOT_WRITTEN], 20000);
+}
+
+Test(journal, is_not_written_anew_for_each_of_many_small_batches)
+{
+    struct crowd c = {.takes = 1};
+    rewrites = 0;
+    play_crowd(&c, 2000, 4096);
+    cr_assert_eq(c.fates[DS_FATE_ACKED], 2000);
+    cr_assert_lt(rewrites, 40);
 }
