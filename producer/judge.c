@@ -172,7 +172,8 @@ static void credentials(struct ds_producer *p, struct ds_post *post)
         p->auth_spent = true;
         return;
     }
-    fail(p, post, DSTREAM_ERR_AUTH, "the server asks for other credentials");
+    ds_producer_lack_credentials(
+        p, says(p, post, DSTREAM_ERR_AUTH, "the server asks for other credentials"));
 }
 
 static void forbidden(struct ds_producer *p, struct ds_post *post)

@@ -239,6 +239,8 @@ void ds_producer_decide(struct ds_producer *p, struct ds_batch *b, enum ds_fate 
 void ds_producer_plan(struct ds_producer *p, enum ds_plan plan);
 void ds_producer_plan_stop(struct ds_producer *p, enum ds_producer_phase phase,
                            const struct dstream_error *cause);
+/* The same where the server wants other credentials and there are none. */
+void ds_producer_lack_credentials(struct ds_producer *p, const struct dstream_error *cause);
 /* Nothing is under way: it is done. */
 void ds_producer_execute(struct ds_producer *p, int64_t now, uint64_t random);
 

@@ -520,7 +520,7 @@ void ds_producer_auth(struct ds_producer *p, bool renewed)
     p->credentials++;
     if (renewed)
         return;
-    ds_producer_plan_stop(p, DS_PRODUCER_FAILED, &p->auth_error);
+    ds_producer_lack_credentials(p, &p->auth_error);
 }
 
 const struct dstream_error *ds_producer_refusal(const struct ds_producer *p)

@@ -265,6 +265,15 @@ void ds_producer_plan_stop(struct ds_producer *p, enum ds_producer_phase phase,
         ds_error_set_url(&p->cause, p->c.url);
 }
 
+/* It is not the batches that were refused: once there are credentials, they can be sent. */
+void ds_producer_lack_credentials(struct ds_producer *p, const struct dstream_error *cause)
+{
+    if (p->plan == DS_PLAN_STOP || p->finished)
+        return;
+    p->keeps = true;
+    ds_producer_plan_stop(p, DS_PRODUCER_FAILED, cause);
+}
+
 void ds_producer_stop(struct ds_producer *p, const struct dstream_error *why, bool journal_broken)
 {
     p->broken |= journal_broken;

@@ -1067,6 +1067,24 @@ Test(producer_rules, nothing_is_sent_or_told_before_its_record_is_durable)
     end(&p);
 }
 
+/* Nothing is wrong with the batches, so that the next run can send them. */
+Test(producer_rules, a_journal_keeps_what_lacks_credentials)
+{
+    for (int renews = 0; renews < 2; renews++) {
+        struct play p = drawn();
+        p.c.journal = true;
+        p.c.auth_hook = renews;
+        three_under_way(&p);
+        answer(&p, 1, 401, "");
+        answer(&p, 2, 401, "");
+        lose(&p, 3);
+        cr_assert_not(run(&p));
+        ends(&p, DSTREAM_ERR_AUTH);
+        told(&p, "+kkk");
+        end(&p);
+    }
+}
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 /* A server that stores, loses its first answer, and finds the first batch too large. */
