@@ -30,8 +30,6 @@ static void add_lines(struct ds_buf *b, const struct ds_unary *u)
         add_line(b, "ttl", r->ttl);
     if (r->expires[0])
         add_line(b, "expires", r->expires);
-    if (r->etag[0])
-        add_line(b, "etag", r->etag);
 }
 
 /* A field of what the server sent, which need not be UTF-8; null where it did not. */
