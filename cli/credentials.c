@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 
 #define TEXT_MAX   ((size_t)64 * 1024)
 #define COMMAND_MS 30000 /* how long --auth-command may take */
+#define GRACE_MS   500   /* how long it may take to end once it was asked to */
 
 /* One of the handles that use them. */
 struct holder {
@@ -43,6 +45,14 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static enum dstream_code not_ended(const char *what, struct dstream_error *err)
+{
+    if (ds_signals_ending() != 0)
+        return ds_error_set(err, DSTREAM_ERR_IO, "%s: a signal came before it had ended", what);
+    return ds_error_set(err, DSTREAM_ERR_IO, "%s: it has not ended after %d s", what,
+                        COMMAND_MS / 1000);
+}
+
 /* All of it, up to its end, the time, or a signal that ends the command. */
 static enum dstream_code read_all(int fd, int64_t until, const char *what, struct ds_buf *out,
                                   struct dstream_error *err)
@@ -52,9 +62,9 @@ static enum dstream_code read_all(int fd, int64_t until, const char *what, struc
         struct pollfd p = {.fd = fd, .events = POLLIN};
         int64_t left = until - now_ms();
         if (ds_signals_ending() != 0 || left <= 0)
-            return ds_error_set(err, DSTREAM_ERR_IO, "%s: it has not ended after %d s", what,
-                                COMMAND_MS / 1000);
-        if (poll(&p, 1, (int)left) <= 0)
+            return not_ended(what, err);
+        /* A signal may have come just before. */
+        if (poll(&p, 1, left < 100 ? (int)left : 100) <= 0)
             continue;
         ssize_t n = read(fd, part, sizeof part);
         if (n == 0)
@@ -68,10 +78,14 @@ static enum dstream_code read_all(int fd, int64_t until, const char *what, struc
 
 static enum dstream_code read_file(const char *path, struct ds_buf *out, struct dstream_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &st) != 0)
         return ds_error_set(err, DSTREAM_ERR_IO, "--auth-file %.200s: %s", path, strerror(errno));
-    enum dstream_code rc = read_all(fd, now_ms() + COMMAND_MS, "--auth-file", out, err);
+    enum dstream_code rc =
+        S_ISREG(st.st_mode)
+            ? read_all(fd, now_ms() + COMMAND_MS, "--auth-file", out, err)
+            : ds_error_set(err, DSTREAM_ERR_IO, "--auth-file %.200s: not a regular file", path);
     close(fd);
     return rc;
 }
@@ -99,21 +113,48 @@ static pid_t run_shell(const char *command, int *fd)
     return pid;
 }
 
+/* Whether it has ended by then. *status is -1 where that cannot be known. */
+static bool ended_by(pid_t pid, int64_t until, bool heed_signals, int *status)
+{
+    for (;;) {
+        pid_t ended = waitpid(pid, status, WNOHANG);
+        if (ended < 0 && errno != EINTR)
+            *status = -1;
+        if (ended == pid || (ended < 0 && errno != EINTR))
+            return true;
+        if (now_ms() >= until || (heed_signals && ds_signals_ending() != 0))
+            return false;
+        poll(NULL, 0, 2);
+    }
+}
+
+/* It may ignore TERM; KILL it cannot. */
+static void end_command(pid_t pid)
+{
+    int status;
+    kill(pid, SIGTERM);
+    if (ended_by(pid, now_ms() + GRACE_MS, false, &status))
+        return;
+    kill(pid, SIGKILL);
+    (void)ended_by(pid, now_ms() + GRACE_MS, false, &status);
+}
+
 static enum dstream_code run_command(const char *command, struct ds_buf *out,
                                      struct dstream_error *err)
 {
     int fd, status;
-    pid_t pid = run_shell(command, &fd), ended;
+    int64_t until = now_ms() + COMMAND_MS;
+    pid_t pid = run_shell(command, &fd);
     if (pid < 0)
         return ds_error_set(err, DSTREAM_ERR_IO, "--auth-command: %s", strerror(errno));
-    enum dstream_code rc = read_all(fd, now_ms() + COMMAND_MS, "--auth-command", out, err);
+    enum dstream_code rc = read_all(fd, until, "--auth-command", out, err);
     close(fd);
+    /* It may have closed its output and go on. */
+    if (rc == DSTREAM_OK && !ended_by(pid, until, true, &status))
+        rc = not_ended("--auth-command", err);
     if (rc != DSTREAM_OK)
-        kill(pid, SIGTERM);
-    do
-        ended = waitpid(pid, &status, 0);
-    while (ended < 0 && errno == EINTR);
-    if (rc == DSTREAM_OK && (ended < 0 || status != 0))
+        end_command(pid);
+    else if (status != 0)
         rc = ds_error_set(err, DSTREAM_ERR_IO, "--auth-command: it has failed (%s %d)",
                           WIFEXITED(status) ? "exit code" : "signal",
                           WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));

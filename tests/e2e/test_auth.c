@@ -7,9 +7,13 @@
 #include "tests/e2e/scripted.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define AT(n) "Content-Type: text/plain\r\nStream-Next-Offset: " n "\r\n"
 
@@ -142,6 +146,44 @@ E2E(auth, what_does_not_work)
     e2e_status(dstream_run("read", "--auth-command", "printf 'a\\001b'", url), 2);
     e2e_status(dstream_run("read", "--auth-command", "true", "--auth-file", "f", url), 2);
     e2e_status(dstream_run("read", "--auth-file", "f", "-H", "Authorization: x", url), 2);
+}
+
+static bool is_there(void *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_size > 0;
+}
+
+/* INT while the command runs, which first prints its pid into a file. */
+static void interrupted(const char *command)
+{
+    char *pid = e2e_printf("%s", e2e_path("pid"));
+    unlink(pid);
+    struct e2e_process *p = dstream_start(
+        "read", "--auth-command", e2e_printf("%s; echo $$ >'%s'; exec sleep 30", command, pid),
+        "http://127.0.0.1:1/s");
+    e2e_wait_for(is_there, pid, "the command runs");
+    e2e_kill(p, SIGINT);
+    e2e_status(p, 128 + SIGINT);
+    e2e_says(p, "a signal came before it had ended");
+    cr_expect(kill((pid_t)atol(e2e_read_file(pid).p), 0) != 0 && errno == ESRCH, "%s", command);
+}
+
+E2E(auth, a_command_that_goes_on_is_ended_by_a_signal)
+{
+    interrupted("true");
+    interrupted("trap '' TERM");
+    interrupted("echo Bearer x; exec >&-");
+    interrupted("trap '' TERM; echo Bearer x; exec >&-");
+}
+
+E2E(auth, a_file_that_is_a_pipe_is_not_waited_for)
+{
+    cr_assert_eq(mkfifo(e2e_path("pipe"), 0600), 0);
+    struct e2e_process *p =
+        dstream_run("read", "--auth-file", e2e_path("pipe"), "http://127.0.0.1:1/s");
+    e2e_status(p, 74);
+    e2e_says(p, "not a regular file");
 }
 
 /* --- HUP -------------------------------------------------------------------------------------- */
