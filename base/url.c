@@ -487,6 +487,22 @@ static const char *behind_secrets(const char *p, bool authority)
     return at && (authority || memchr(p, ':', (size_t)(at - p))) ? at + 1 : p;
 }
 
+void ds_url_secret(const char *url, size_t *at, size_t *n)
+{
+    struct parts u = split(url);
+    struct span s = u.userinfo;
+    *at = *n = 0;
+    if (u.scheme.n > 0 && !usable(&u)) {
+        s.p = u.scheme.p + u.scheme.n + 3;
+        const char *end = behind_secrets(s.p, true);
+        s.n = end > s.p ? (size_t)(end - s.p - 1) : 0;
+    }
+    if (s.n == 0 || !memchr(s.p, ':', s.n))
+        return;
+    *at = (size_t)(s.p - url);
+    *n = s.n;
+}
+
 /* Takes the first bytes of a character that did not fit off the end. */
 static void cut_whole(struct show *s, const char *start)
 {

@@ -31,6 +31,9 @@ enum dstream_code ds_url_join(struct ds_buf *out, const char *base, const char *
  * array's end, not inside a character; control characters become '?'. Takes any text: of one that
  * is no valid URL, what may hold a password is left out as well. */
 void ds_url_redact(const char *url, char *out, size_t size);
+/* Where the URL has user info with a password, and how long that is; *n 0: nowhere. Takes any text,
+ * the same. */
+void ds_url_secret(const char *url, size_t *at, size_t *n);
 /* Same scheme, host (any case) and port (defaults known). False where one of them is not valid. */
 bool ds_url_same_origin(const char *a, const char *b);
 /* `to` is https on the same host where `from` is http. */

@@ -418,7 +418,7 @@ static int start(struct ds_cli *c)
         return rc;
     if (c->opt.secret_in_argv)
         ds_cli_warn(c, "a secret on the command line may have been seen by others: use "
-                       "--header @FILE, STREAM_AUTH, or https_proxy in the environment");
+                       "--header @FILE, STREAM_AUTH, --netrc, or https_proxy in the environment");
     set_limits(&c->limits, &c->opt);
     return run(c);
 }

@@ -172,6 +172,27 @@ const char *ds_cli_own(struct ds_cli_options *o, const char *s, size_t n)
     return copy;
 }
 
+/* A URL of the command line. One with a password is copied, and blanked where it stood, out of the
+ * process list. NULL: no memory. */
+static const char *take_url(struct ds_cli_options *o, char *value)
+{
+    size_t at, n;
+    ds_url_secret(value, &at, &n);
+    if (n == 0)
+        return value;
+    const char *copy = ds_cli_own(o, value, strlen(value));
+    memset(value + at, '*', n);
+    o->secret_in_argv = true;
+    return copy;
+}
+
+static const char *set_url(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    const char *url = take_url(o, value);
+    *FIELD(const char *) = url;
+    return !url ? "more memory" : url[0] ? NULL : "something that is not empty";
+}
+
 bool ds_cli_parse_from(char *s, const char **offset, uint64_t *skip)
 {
     char *comma = strchr(s, ',');
@@ -191,8 +212,8 @@ static const char *set_from(struct ds_cli_options *o, const struct ds_option *se
 {
     (void)self;
     if (o->command == DS_CMD_FORK) {
-        o->fork_from = value;
-        return value[0] ? NULL : "the stream to begin as";
+        o->fork_from = take_url(o, value);
+        return o->fork_from && value[0] ? NULL : "the stream to begin as";
     }
     return ds_cli_parse_from(value, &o->from, &o->from_skip)
                ? NULL
@@ -547,7 +568,7 @@ const struct ds_option ds_option_table[] = {
     {"to", 0, "WHERE", false, false, DS_GROUP_OUTPUT, DS_CMD_REPLAY, NULL,
      "Where to play to: -, standard output, which is the default, or the URL of a stream, which is "
      "written exactly once.",
-     set_text, AT(to)},
+     set_url, AT(to)},
     {"speed", 0, "SPEED", false, false, DS_GROUP_RANGE, DS_CMD_REPLAY | DS_CMD_SERVE, NULL,
      "How fast to play: 1, the default, with the recorded timing; N, so many times as fast; or "
      "max.",
@@ -614,7 +635,7 @@ const struct ds_option ds_option_table[] = {
      set_verify, 0},
 
     {"url", 0, "URL", false, false, DS_GROUP_NETWORK, NETWORK, "url",
-     "The base that names of streams without a scheme are joined to.", set_text, AT(base_url)},
+     "The base that names of streams without a scheme are joined to.", set_url, AT(base_url)},
     {"header", 'H', "HEADER", false, true, DS_GROUP_NETWORK, SENDING, "header",
      "Send a request header, as 'Name: value', or those in a file, one a line, as @FILE. Sent to "
      "one origin only: that of the base URL, else that of the first URL.",
@@ -956,6 +977,16 @@ static enum dstream_code find_command(struct ds_cli_options *o, char **argv, str
     return DSTREAM_ERR_ARGUMENT;
 }
 
+static enum dstream_code operand(struct ds_cli_options *o, char *text, const char **arg,
+                                 struct ds_buf *why)
+{
+    *arg = take_url(o, text);
+    if (*arg)
+        return DSTREAM_OK;
+    ds_buf_adds(why, "no memory for the command line");
+    return DSTREAM_ERR_NOMEM;
+}
+
 enum dstream_code ds_cli_options_parse(struct ds_cli_options *o, int argc, char **argv,
                                        const char **args, size_t *nargs, struct ds_buf *why)
 {
@@ -974,7 +1005,7 @@ enum dstream_code ds_cli_options_parse(struct ds_cli_options *o, int argc, char 
         else if (t.kind != TOKEN_OPERAND)
             rc = apply(o, &t, why);
         else if (named)
-            args[(*nargs)++] = t.text;
+            rc = operand(o, t.text, &args[(*nargs)++], why);
         else
             named = true;
     }

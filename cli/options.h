@@ -89,7 +89,7 @@ struct ds_cli_options {
     /* network */
     struct ds_texts headers;    /* -H, and STREAM_AUTH */
     struct ds_texts to_headers; /* for the stream that is copied or replayed to */
-    bool secret_in_argv; /* a header or a proxy with a secret was given on the command line */
+    bool secret_in_argv;        /* a header, a proxy or a URL with one was on the command line */
     const char *auth_file, *auth_command;
     const char *cacert, *cert, *key;
     bool insecure, netrc, http1;

@@ -258,6 +258,40 @@ Test(options, a_secret_header_is_kept_but_blanked_on_the_command_line)
     done(&p);
 }
 
+/* Wherever a URL may stand: it is kept, and the word on the command line is blanked. */
+Test(options, a_password_in_a_url_is_kept_but_blanked_on_the_command_line)
+{
+    struct parse p;
+    cr_assert_eq(parse(&p, "copy http://me:pw@h/s https://you:p@w@h/t --url http://a:b@h"),
+                 DSTREAM_OK, "%s", ds_buf_str(&p.why));
+    cr_expect(p.o.secret_in_argv);
+    cr_expect_str_eq(p.args[0], "http://me:pw@h/s");
+    cr_expect_str_eq(p.args[1], "https://you:p@w@h/t");
+    cr_expect_str_eq(p.o.base_url, "http://a:b@h");
+    cr_expect_str_eq(p.argv[2], "http://*****@h/s");
+    cr_expect_str_eq(p.argv[3], "https://*******@h/t");
+    cr_expect_str_eq(p.argv[5], "http://***@h");
+    done(&p);
+    cr_assert_eq(parse(&p, "fork --from=http://me:pw@h/s u"), DSTREAM_OK);
+    cr_expect(p.o.secret_in_argv);
+    cr_expect_str_eq(p.o.fork_from, "http://me:pw@h/s");
+    cr_expect_str_eq(p.argv[2], "--from=http://*****@h/s");
+    done(&p);
+    cr_assert_eq(parse(&p, "replay f --to http://me:pw@h/s"), DSTREAM_OK);
+    cr_expect(p.o.secret_in_argv);
+    cr_expect_str_eq(p.o.to, "http://me:pw@h/s");
+    cr_expect_str_eq(p.argv[4], "http://*****@h/s");
+    done(&p);
+    cr_assert_eq(parse(&p, "read http://me:p/w@h/s"), DSTREAM_OK,
+                 "it is no URL, and still blanked");
+    cr_expect_str_eq(p.argv[2], "http://******@h/s");
+    done(&p);
+    cr_assert_eq(parse(&p, "copy http://h:80/a:b@c http://me@h/s?q=x:y@z --url a:b@c"), DSTREAM_OK);
+    cr_expect_not(p.o.secret_in_argv);
+    cr_expect_str_eq(p.argv[2], "http://h:80/a:b@c");
+    done(&p);
+}
+
 Test(options, a_malformed_header_is_refused_without_showing_it)
 {
     static const char *const lines[] = {"read u -H hunter2", "read u -H :hunter2",
