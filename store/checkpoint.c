@@ -526,6 +526,12 @@ enum dstream_code ds_checkpoint_read(struct ds_checkpoint *c, const char *line, 
     return rc;
 }
 
+bool ds_checkpoint_is(const char *line, size_t n)
+{
+    static const char mark[] = "{\"dstate\":";
+    return n >= sizeof mark - 1 && memcmp(line, mark, sizeof mark - 1) == 0;
+}
+
 bool ds_checkpoint_is_head(const char *line, size_t n)
 {
     static const char mark[] = "{\"dstate\":1" HEAD_MARK;

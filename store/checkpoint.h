@@ -91,6 +91,8 @@ enum dstream_code ds_checkpoint_read(struct ds_checkpoint *c, const char *line, 
 enum dstream_code ds_checkpoint_write_head(struct ds_buf *out, const struct ds_checkpoint_head *h);
 enum dstream_code ds_checkpoint_read_head(struct ds_checkpoint_head *h, const char *line, size_t n,
                                           const char *path, struct dstream_error *err);
+/* Whether a file begins as a state does, of whatever version. */
+bool ds_checkpoint_is(const char *line, size_t n);
 /* Whether a state begins as a directory's does. */
 bool ds_checkpoint_is_head(const char *line, size_t n);
 /* Sets ERR_STATE_CORRUPT: "PATH: the state file WHY: what to do". */

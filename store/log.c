@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/hash.h"
+#include "store/checkpoint.h"
 
 #define NAME_LEN (sizeof DS_LOG_NAME - 1)
 #define HEAD     32 /* bytes of a record's head */
@@ -188,6 +189,22 @@ static enum dstream_code read_records(struct reading *r, ds_log_take take, void 
     }
 }
 
+/* A file whose name was given by mistake is told from a journal of another release. */
+static enum dstream_code not_a_journal(const struct reading *r, struct dstream_error *err)
+{
+    static const char any[] = "dstream-journal ";
+    const struct ds_buf *b = &r->b;
+    if (b->len >= sizeof any - 1 && memcmp(b->data, any, sizeof any - 1) == 0)
+        return corrupt(r, "it is none of this release", err);
+    if (ds_checkpoint_is(b->data, b->len))
+        return ds_error_set(err, DSTREAM_ERR_STATE_CORRUPT,
+                            "%s: it is not a journal but a checkpoint: name another file", r->path);
+    return ds_error_set(err, DSTREAM_ERR_STATE_CORRUPT,
+                        "%s: it is not a journal: name another file; if it was one, keep it, and "
+                        "look at the stream's end before writing again",
+                        r->path);
+}
+
 static enum dstream_code read_all(struct reading *r, ds_log_take take, void *ctx,
                                   struct dstream_error *err)
 {
@@ -196,7 +213,7 @@ static enum dstream_code read_all(struct reading *r, ds_log_take take, void *ctx
     if (rc != DSTREAM_OK)
         return rc;
     if (r->b.len < NAME_LEN || memcmp(r->b.data, DS_LOG_NAME, NAME_LEN) != 0)
-        return corrupt(r, "it is none of this release", err);
+        return not_a_journal(r, err);
     drop(r, NAME_LEN);
     return read_records(r, take, ctx, err);
 }

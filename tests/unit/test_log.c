@@ -156,6 +156,31 @@ Test(log, what_a_crash_cut_is_left_out)
     sim_free(fs);
 }
 
+Test(log, a_file_that_is_none_is_called_so)
+{
+    static const struct {
+        const char *text, *says, *not ;
+    } files[] = {
+        {"{\"dstate\":1,\"url\":\"u\"", "not a journal but a checkpoint", "damaged"},
+        {"{\"dstate\":1,\"files\":1}\n", "not a journal but a checkpoint", "damaged"},
+        {"some notes, of whatever kind\n", "it is not a journal: ", "damaged"},
+        {"", "it is not a journal: ", "damaged"},
+        {"dstream-journal 2\nwhatever", "none of this release", "not a journal"},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct sim_fs *fs = sim_new(dirs);
+        struct ds_log *l;
+        struct read got = {.records = 0};
+        struct dstream_error err = {0};
+        sim_put(fs, 0, "j", files[i].text, strlen(files[i].text), true);
+        cr_expect_eq(ds_log_open(&l, &fs->ops, PATH, MAX, take, &got, &err),
+                     DSTREAM_ERR_STATE_CORRUPT, "%zu", i);
+        cr_expect(strstr(err.message, files[i].says), "%zu: %s", i, err.message);
+        cr_expect_not(strstr(err.message, files[i].not ), "%zu: %s", i, err.message);
+        sim_free(fs);
+    }
+}
+
 /* Each byte of it in turn. Only the last record, which nothing says was durable, may be taken for
  * one that a crash cut. */
 Test(log, damage_is_told_from_a_crash)
