@@ -689,7 +689,9 @@ const struct ds_option ds_option_table[] = {
     {"retry", 0, "N", false, false, DS_GROUP_NETWORK, NETWORK, "retry",
      "How often what failed is tried again, in a row and within 20s: 5 times by default, 0 is not "
      "at "
-     "all. A stream that is followed, once it was reached, is asked for again for ever.",
+     "all. A stream that is followed, once it was reached, is asked for again for ever. What "
+     "a producer sends (write --producer, copy, replay --to) is bounded by --delivery-timeout "
+     "instead.",
      set_retry, 0},
     {"retry-max-delay", 0, "DURATION", false, false, DS_GROUP_NETWORK, NETWORK, "retry-max-delay",
      "The longest wait before that. The waits begin with 0.1s and double. The default is 30s. What "
