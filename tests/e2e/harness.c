@@ -45,6 +45,11 @@ bool e2e_sanitized(void)
 #endif
 }
 
+unsigned e2e_stride(void)
+{
+    return e2e_sanitized() && e2e_soak() == 1 ? 5 : 1;
+}
+
 unsigned long e2e_soak(void)
 {
     const char *n = getenv("DSTREAM_SOAK");

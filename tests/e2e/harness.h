@@ -55,6 +55,9 @@ void e2e_end(void);
 enum e2e_server e2e_kind(void);
 /* Sanitizers change sizes and times. */
 bool e2e_sanitized(void);
+/* For tests that meet each step in turn: on to the next one, or under sanitizers, where starting a
+ * program is dear, to the fifth (an odd number, so that both of what alternates are met). */
+unsigned e2e_stride(void);
 /* DSTREAM_SOAK, by how much to do more of what is random or slow; 1 where it is not set. */
 unsigned long e2e_soak(void);
 /* A seed that no run had before, or the one that DSTREAM_SEED repeats. */

@@ -61,7 +61,7 @@ static void goes_on(const struct subject *s, const char *what, unsigned n)
  * more at the same one, which then is a step of the recovery. Returns how many steps there are. */
 static unsigned killed_at_each(const struct subject *s, const char *what)
 {
-    for (unsigned n = 1;; n++) {
+    for (unsigned n = 1;; n += e2e_stride()) {
         prepare(s);
         struct e2e_process *p = run_with(s, what, n);
         if (p->status == 0) {
@@ -81,7 +81,7 @@ static unsigned killed_at_each(const struct subject *s, const char *what)
  * sense in. */
 static void killed_again_and_again(const struct subject *s, const char *what, unsigned steps)
 {
-    for (unsigned n = 1; n <= steps; n += e2e_soak() > 1 ? 1 : 5) {
+    for (unsigned n = 1; n <= steps; n += e2e_soak() > 1 ? 1 : 5 * e2e_stride()) {
         prepare(s);
         for (int i = 0; i < 6; i++) {
             struct e2e_process *p = run_with(s, what, n);
@@ -95,7 +95,7 @@ static void killed_again_and_again(const struct subject *s, const char *what, un
 
 static void fails_at_each(const struct subject *s, unsigned steps)
 {
-    for (unsigned n = 1; n <= steps; n++) {
+    for (unsigned n = 1; n <= steps; n += e2e_stride()) {
         int error = n % 2 ? EIO : ENOSPC;
         prepare(s);
         struct e2e_process *p = run_with(s, e2e_printf("fail_with=%d,fail_at", error), n);
@@ -178,7 +178,7 @@ E2E(kill, at_each_step_of_envelopes)
     written_add(&w, 100);
     written_add(&w, 100);
     int status = KILLED;
-    for (unsigned n = 1; status != 0; n++) {
+    for (unsigned n = 1; status != 0; n += e2e_stride()) {
         exported_remove();
         e2e_limits(e2e_printf("kill_at=%u", n));
         status = e2e_wait(
