@@ -1111,6 +1111,8 @@ static void take_result(struct life *l, const struct ds_producer_result *r)
         /* What was not taken in is appended again by the next run. */
         if (in_file || !l->c.journal)
             check_fate(l, (size_t)i, r);
+        else if (r->fate == DS_FATE_KEPT)
+            l->kept[i] = true; /* its record may yet become durable */
     }
     met_fate[r->fate][r->count == 0 ? 2 : r->close]++;
     met_flag[FLAG_DUPLICATE] += r->duplicate;
