@@ -62,21 +62,36 @@ configured() {
 # quiet COMMAND... runs it and shows what it printed only when it fails.
 quiet() { "$@" >"$log" 2>&1 || { local rc=$?; cat "$log" >&2; return "$rc"; }; }
 
-# criterion NAME PROGRAM... runs a Criterion program, for $limit (900) seconds at most, keeps its log and
-# its closing line, for the summary, in $out, and shows the rest only where it failed.
+# failures LOG names what failed in a Criterion program's log: the tests, then what they asserted, then
+# those that had begun and did not end.
+failures() {
+  {
+    grep -a '^\[FAIL\]' "$1" | head -n 15 || true
+    grep -a '^\[----\]' "$1" | grep -av -e 'Criterion v' -e '^\[----\] *$' | head -n 20 || true
+    awk '$1 == "[RUN" { begun[$3] = 1; next }
+      /^\[(PASS|FAIL|SKIP)\]/ { sub(/:$/, "", $2); delete begun[$2] }
+      END { for (t in begun) print "did not end: " t }' "$1" | head -n 5 || true
+  } | cut -c 1-400
+}
+
+# criterion NAME PROGRAM... runs a Criterion program, for $limit (900) seconds at most, keeps its log, puts
+# its closing line and what failed into the summary, in $out, and shows the rest only where it failed.
 criterion() {
   local name=$1 rc=0
   shift
   rm -rf "$out/tmp"
   mkdir "$out/tmp"
-  TMPDIR=$out/tmp timeout -k 10 "${limit:-900}" "$@" >"$out/$name.log" 2>&1 || rc=$?
+  TMPDIR=$out/tmp timeout -k 10 "${limit:-900}" "$@" --verbose >"$out/$name.log" 2>&1 || rc=$?
   local line
   line=$(grep -a 'Synthesis: Tested:' "$out/$name.log" | tail -n 1) || line="no closing line (status $rc)"
   printf '%s\n' "$line"
   printf '%s: %s\n' "$name" "$line" >>"$out/summary"
   # A program that ran no test has shown nothing.
   if [ "$rc" = 0 ] && ! printf '%s' "$line" | grep -qa 'Tested: .*[1-9]'; then rc=1; fi
-  [ "$rc" = 0 ] || { grep -av '^\[ *\(RUN\|PASS\)' "$out/$name.log" | tail -n 200; return 1; }
+  [ "$rc" != 0 ] || return 0
+  failures "$out/$name.log" | sed 's/^/  /' >>"$out/summary"
+  grep -av '^\[ *\(RUN\|PASS\)' "$out/$name.log" | tail -n 200
+  return 1
 }
 
 # built DIR CONFIGURE-OPTION... builds everything there, tests included, and runs none.
