@@ -54,6 +54,10 @@ static void become(const struct e2e_run *run, const struct ends *e, pid_t parent
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    /* A shell starts what runs in the background with some of them ignored. */
+    signal(SIGINT, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     set_limits(run);
     for (const char *const *v = run->env; v && *v; v++) {
