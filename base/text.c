@@ -236,6 +236,26 @@ enum dstream_code ds_terminal_escape(struct ds_buf *out, const void *data, size_
     return rc == DSTREAM_OK ? ds_buf_add(out, p, n) : rc;
 }
 
+/* --- lines ------------------------------------------------------------------------------------ */
+
+uint64_t ds_lines_count(const char *p, size_t n)
+{
+    uint64_t count = 0;
+    for (const char *lf; n > 0 && (lf = memchr(p, '\n', n)); count++) {
+        n -= (size_t)(lf + 1 - p);
+        p = lf + 1;
+    }
+    return count;
+}
+
+size_t ds_lines_end(const char *p, size_t n, uint64_t want)
+{
+    size_t at = 0;
+    for (const char *lf; want > 0 && at < n && (lf = memchr(p + at, '\n', n - at)); want--)
+        at = (size_t)(lf + 1 - p);
+    return want > 0 ? n : at;
+}
+
 /* --- numbers ---------------------------------------------------------------------------------- */
 
 /* Takes the digits at *s, at least one; false over `max`. */

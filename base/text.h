@@ -32,6 +32,11 @@ enum dstream_code ds_json_escape_bytes(struct ds_buf *out, const void *p, size_t
  * \xNN; bidirectional overrides as \u{NNNN}. */
 enum dstream_code ds_terminal_escape(struct ds_buf *out, const void *p, size_t n);
 
+/* How many LFs there are; and the place behind the `want`-th of them, or `n` where there are fewer.
+ */
+uint64_t ds_lines_count(const char *p, size_t n);
+size_t ds_lines_end(const char *p, size_t n, uint64_t want);
+
 /* Decimal digits only, whole string, no sign, at most `max`. */
 bool ds_parse_u64(const char *s, uint64_t max, uint64_t *out);
 /* A duration, as "500ms", "5s", "1.5s", "2m", "1h", "1d"; a bare number is seconds. Milliseconds

@@ -205,6 +205,7 @@ static struct ds_exporter_config config_of(const struct exporting *e, const stru
         .name = x->file,
         .url = x->s.url.data,
         .format = o->format,
+        .template = o->template,
         .form = records(e) ? &e->form : NULL,
         .sse = ds_cli_live(o) == DSTREAM_LIVE_SSE,
         .from = o->from,

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/http.h"
+#include "base/text.h"
 #include "cli/format.h"
 #include "cli/output.h"
 #include "cli/ring.h"
@@ -29,8 +30,9 @@ struct reading;
 struct source {
     struct ds_source s;
     struct reading *all;
-    enum ds_format_kind format;
+    struct ds_format format;
     struct ds_checkpoint at; /* behind what was put into the output */
+    struct ds_buf held;      /* of lines that are read together: one that is not whole yet */
     bool ready;              /* the format is settled */
     bool gathering;          /* the last messages, up to where the stream ends now */
     struct ds_ring ring;
@@ -120,21 +122,21 @@ static enum dstream_code refuse(struct source *s, const char *what)
 static enum dstream_code settle(struct source *s, const char *type, bool json)
 {
     struct reading *a = s->all;
-    enum dstream_code rc = ds_format_resolve(&s->format, json, &s->s.error);
+    enum dstream_code rc = ds_format_resolve(&s->format.kind, json, &s->s.error);
+    a->left.lines = s->format.kind == DS_FORMAT_LINES;
+    if (rc == DSTREAM_OK)
+        rc = ds_format_check_count(&a->left, json, &s->s.error);
     if (rc != DSTREAM_OK)
         return rc;
-    if (!json && a->left.has_count)
-        return refuse(s, "--count counts messages, which only JSON streams have: use --bytes");
-    if (s->format == DS_FORMAT_RAW && a->n > 1)
+    if (s->format.kind == DS_FORMAT_RAW && a->n > 1)
         return refuse(s, "several streams cannot be told apart in raw output: read them one by "
-                         "one, or use --format envelope");
+                         "one, or use --format lines or envelope");
     rc = ds_output_open(&a->out, &a->error);
+    if (rc == DSTREAM_OK && a->out.terminal)
+        rc = ds_format_check_terminal(s->format.kind, type, &s->s.error);
     if (rc != DSTREAM_OK)
         return rc;
-    if (a->out.terminal && s->format == DS_FORMAT_RAW && !ds_type_is_text(type))
-        return refuse(s, "a binary stream is not shown on a terminal: use --format envelope, or "
-                         "send the output to a file or pipe");
-    strcpy(s->at.format, ds_format_name(s->format));
+    strcpy(s->at.format, ds_format_name(s->format.kind));
     ds_checkpoint_set_type(&s->at, type);
     s->ready = true;
     return DSTREAM_OK;
@@ -145,7 +147,8 @@ static enum dstream_code put(void *ctx, const void *p, size_t n)
     struct source *s = ctx;
     struct reading *a = s->all;
     enum dstream_code rc = DSTREAM_OK;
-    if (a->together && !a->line_begun) {
+    bool named = a->together && s->format.kind != DS_FORMAT_TEMPLATE; /* that has %u */
+    if (named && !a->line_begun) {
         rc = ds_output_put(&a->out, s->s.name, strlen(s->s.name), &a->error);
         if (rc == DSTREAM_OK)
             rc = ds_output_put(&a->out, "\t", 1, &a->error);
@@ -154,12 +157,76 @@ static enum dstream_code put(void *ctx, const void *p, size_t n)
     return rc == DSTREAM_OK ? ds_output_put(&a->out, p, n, &a->error) : rc;
 }
 
+/* The LF that a last line lacks, which counts as a line now. */
+static enum dstream_code end_line(struct source *s)
+{
+    struct ds_left *left = &s->all->left;
+    if (left->has_count && left->count > 0 && --left->count == 0)
+        s->all->run.stop = true;
+    return put(s, "\n", 1);
+}
+
+/* Lines of streams that are read together come whole, each behind its stream's name: what has no
+ * end yet is held, and the position stays before it. */
+static bool holds_lines(const struct source *s, const dstream_batch *b)
+{
+    return s->all->together && s->format.kind == DS_FORMAT_LINES &&
+           !(b->flags & DSTREAM_BATCH_JSON);
+}
+
+static enum dstream_code hold(struct source *s, const char *p, size_t n)
+{
+    enum dstream_code rc = ds_buf_add(&s->held, p, n);
+    if (rc == DSTREAM_ERR_LIMIT)
+        return ds_error_set(&s->s.error, rc,
+                            "%s: a line is longer than %zu bytes: read the stream by itself",
+                            s->s.name, s->held.max);
+    return rc;
+}
+
+/* Cuts the span to what was put. */
+static enum dstream_code put_lines(struct source *s, const dstream_batch *b, struct ds_span *span)
+{
+    const char *p = b->items->bytes.data;
+    bool ends = (b->flags & DSTREAM_BATCH_CLOSED) && span->take == span->end;
+    size_t end = span->take, whole = end;
+    while (!ends && whole > span->first && p[whole - 1] != '\n')
+        whole--;
+    enum dstream_code rc = DSTREAM_OK;
+    if (s->held.len > 0 && (ends || whole > span->first)) {
+        rc = put(s, s->held.data, s->held.len);
+        s->held.len = 0;
+    }
+    for (size_t at = span->first; at < whole && rc == DSTREAM_OK;) {
+        size_t n = ds_lines_end(p + at, whole - at, 1);
+        rc = put(s, p + at, n);
+        at += n;
+    }
+    if (rc == DSTREAM_OK && ends && s->all->line_begun)
+        rc = end_line(s);
+    if (rc == DSTREAM_OK && whole < end)
+        rc = hold(s, p + whole, end - whole);
+    span->take = whole;
+    return rc;
+}
+
+static enum dstream_code put_span(struct source *s, const dstream_batch *b, struct ds_span *span)
+{
+    if (holds_lines(s, b))
+        return put_lines(s, b, span);
+    enum dstream_code rc =
+        ds_format_put(&s->format, b, span->first, span->take, ds_wall_now(), put, s);
+    return rc == DSTREAM_OK && ds_span_ends_open(span, b, &s->at) ? end_line(s) : rc;
+}
+
 static enum dstream_code put_batch(struct source *s, const dstream_batch *b)
 {
     struct reading *a = s->all;
-    struct ds_span span = ds_span_of(b, &a->left);
-    enum dstream_code rc =
-        ds_format_put(s->format, b, span.first, span.take, ds_wall_now(), put, s);
+    struct ds_span span = ds_span_of(b, &a->left), put_of = span;
+    bool held = s->held.len > 0;
+    enum dstream_code rc = put_span(s, b, &put_of);
+    if (rc != DSTREAM_OK && s->s.error.code != DSTREAM_OK)
+        return rc;
     if (rc != DSTREAM_OK)
         return a->error.code != DSTREAM_OK
                    ? rc
@@ -168,7 +235,8 @@ static enum dstream_code put_batch(struct source *s, const dstream_batch *b)
         strcpy(s->at.from_offset, b->start);
     else if (!s->at.from_offset[0])
         strcpy(s->at.from_offset, b->next);
-    ds_span_advance(&span, b, &s->at, a->state ? &a->keeper : NULL);
+    if (!held || put_of.take > put_of.first)
+        ds_span_advance(&put_of, b, &s->at, a->state ? &a->keeper : NULL);
     a->bytes += span.bytes;
     a->messages += span.messages;
     s->s.up_to_date =
@@ -237,10 +305,14 @@ static enum dstream_code begin(struct source *s)
                             DS_TOKEN_MAX);
     s->gathering = o->last > 0;
     ds_ring_init(&s->ring, o->last, DS_RING_MAX);
+    ds_buf_init(&s->held, s->all->cli->limits.max_event);
+    s->format = (struct ds_format){.kind = o->format, .template = s->at.template, .url = s->at.url};
+    strcpy(s->at.template, o->template ? o->template : "");
     strcpy(s->at.from, from);
     strcpy(s->at.offset, from);
     s->at.from_skip = s->at.skip = o->from_skip;
-    return DSTREAM_OK;
+    return s->all->state || o->template ? ds_checkpoint_set_url(&s->at, s->s.url.data, &s->s.error)
+                                        : DSTREAM_OK;
 }
 
 /* Goes on from the state, where there is one. */
@@ -248,12 +320,11 @@ static enum dstream_code resume(struct source *s, struct ds_source_start *start)
 {
     struct reading *a = s->all;
     const struct ds_cli_options *opt = &a->cli->opt;
-    if (!a->state)
+    if (!a->state || !a->state->exists || opt->reset)
         return DSTREAM_OK;
-    if (!a->state->exists || opt->reset)
-        return ds_checkpoint_set_url(&s->at, s->s.url.data, &s->s.error);
     struct ds_checkpoint_ask ask = {.url = s->s.url.data,
                                     .format = ds_format_name(opt->format),
+                                    .template = opt->template,
                                     .from = opt->from,
                                     .from_skip = opt->from_skip};
     if (!ask.format[0])
@@ -262,7 +333,7 @@ static enum dstream_code resume(struct source *s, struct ds_source_start *start)
     enum dstream_code rc = ds_checkpoint_fits(last, &ask, opt->state, &s->s.error);
     if (rc != DSTREAM_OK)
         return rc;
-    if (!ds_format_of(last->format, &s->format))
+    if (!ds_format_of(last->format, &s->format.kind))
         return ds_error_set(&s->s.error, DSTREAM_ERR_STATE_MISMATCH,
                             "%s: the state is of format %s, which this release does not know",
                             opt->state, last->format);
@@ -303,7 +374,9 @@ static void report_and_free(struct source *s)
     s->reported = true;
     ds_source_stop(&s->s);
     if (s->gathering && s->s.error.code == DSTREAM_OK && !s->all->run.stop)
-        (void)put_last(s); /* it has ended where the stream ended at first */
+        (void)put_last(s);              /* it has ended where the stream ended at first */
+    if (s->at.in_line && s->all->n > 1) /* another stream's lines come behind it */
+        (void)end_line(s);
     if (s->s.error.code != DSTREAM_OK)
         (void)ds_cli_fail(s->all->cli, &s->s.error);
 }
@@ -437,7 +510,7 @@ static int check_options(struct ds_cli *c)
         return ds_cli_usage(c, "--state and --output together are dstream export");
     if (o->format == DS_FORMAT_RAW && c->nargs > 1)
         return ds_cli_usage(c, "several streams cannot be told apart in raw output: read them one "
-                               "by one");
+                               "by one, or use --format lines");
     return DS_EXIT_OK;
 }
 
@@ -449,7 +522,6 @@ static enum dstream_code name_sources(struct reading *a)
     for (size_t i = 0; i < a->n; i++) {
         struct source *s = &a->sources[i];
         s->all = a;
-        s->format = a->cli->opt.format;
         enum dstream_code rc = ds_source_name(&s->s, &a->run, a->cli->args[i], &a->error);
         if (rc != DSTREAM_OK)
             return rc;
@@ -498,6 +570,7 @@ static void tear_down(struct reading *a)
 {
     for (size_t i = 0; a->sources && i < a->n; i++) {
         ds_source_free(&a->sources[i].s);
+        ds_buf_free(&a->sources[i].held);
         if (a->sources[i].gathering)
             ds_ring_free(&a->sources[i].ring);
     }

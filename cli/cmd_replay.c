@@ -22,7 +22,7 @@ struct replaying {
     struct ds_run run;
     struct ds_source file; /* the recording, for what is said */
     struct ds_player player;
-    enum ds_format_kind format;
+    struct ds_format format;
     bool ready; /* the format is settled */
     bool whole; /* it was played to its end */
     struct ds_output out;
@@ -36,17 +36,14 @@ struct replaying {
 static enum dstream_code settle(struct replaying *r)
 {
     const struct ds_recording_about *about = &r->player.in.about;
-    enum dstream_code rc = ds_format_resolve(&r->format, about->json, &r->error);
+    enum dstream_code rc = ds_format_resolve(&r->format.kind, about->json, &r->error);
+    r->format.url = about->url;
     if (rc == DSTREAM_OK)
         rc = ds_output_open(&r->out, &r->error);
-    if (rc != DSTREAM_OK)
-        return rc;
-    if (r->out.terminal && r->format == DS_FORMAT_RAW && !ds_type_is_text(about->content_type))
-        return ds_error_set(&r->error, DSTREAM_ERR_ARGUMENT,
-                            "a binary stream is not shown on a terminal: use --format envelope, or "
-                            "send the output to a file or pipe");
-    r->ready = true;
-    return DSTREAM_OK;
+    if (rc == DSTREAM_OK && r->out.terminal)
+        rc = ds_format_check_terminal(r->format.kind, about->content_type, &r->error);
+    r->ready = rc == DSTREAM_OK;
+    return rc;
 }
 
 static enum dstream_code put(void *ctx, const void *p, size_t n)
@@ -60,8 +57,10 @@ static enum dstream_code play(struct replaying *r)
     struct ds_player *p = &r->player;
     enum dstream_code rc = r->ready ? DSTREAM_OK : settle(r);
     if (rc == DSTREAM_OK)
-        rc = ds_format_put(r->format, &p->batch, p->span.first, p->span.take, ds_player_received(p),
-                           put, r);
+        rc = ds_format_put(&r->format, &p->batch, p->span.first, p->span.take,
+                           ds_player_received(p), put, r);
+    if (rc == DSTREAM_OK && ds_span_ends_open(&p->span, &p->batch, &p->at))
+        rc = put(r, "\n", 1);
     if (rc != DSTREAM_OK)
         return r->error.code != DSTREAM_OK
                    ? rc
@@ -165,6 +164,7 @@ static enum dstream_code open_player(struct ds_player *p, const struct ds_cli *c
                                  .until_skip = o->until_skip,
                                  .left = {.has_count = o->has_count,
                                           .has_bytes = o->has_bytes,
+                                          .lines = o->format == DS_FORMAT_LINES,
                                           .count = o->count,
                                           .bytes = o->bytes},
                                  .json_depth = cli->limits.json_depth};
@@ -174,7 +174,7 @@ static enum dstream_code open_player(struct ds_player *p, const struct ds_cli *c
 static enum dstream_code set_up(struct replaying *r)
 {
     ds_output_init(&r->out, NULL, false, false);
-    r->format = r->cli->opt.format;
+    r->format = (struct ds_format){.kind = r->cli->opt.format, .template = r->cli->opt.template};
     r->file.run = &r->run;
     ds_buf_init(&r->file.url, 1);
     (void)snprintf(r->file.name, sizeof r->file.name, "%s", r->cli->args[0]);

@@ -103,6 +103,8 @@ static void show_all(struct ds_buf *b, const char *path, const struct ds_checkpo
     show_left_out(b, c->left_out);
     show(b, "content type", c->content_type[0] ? c->content_type : "not known yet");
     show(b, "format", c->format);
+    if (c->template[0])
+        show(b, "template", c->template);
     if (c->compression[0])
         show(b, "compression", c->compression);
     show(b, "from", strcmp(c->from, "-1") == 0 ? "beginning" : c->from);

@@ -16,11 +16,12 @@ struct ds_exporter {
     struct ds_export *file;
     struct ds_checkpoint at; /* as of the last whole write: what a commit now would say */
     struct ds_witness_keeper keeper;
-    struct ds_buf out;          /* of the batch under way, not written yet */
-    enum ds_format_kind format; /* auto until the stream's type is known */
+    struct ds_buf out;       /* of the batch under way, not written yet */
+    struct ds_format format; /* auto until the stream's type is known */
     bool resumed;
     bool holds;            /* the last batch was not taken, or not to its end */
     bool confirmed;        /* what is known of the stream was said to the file */
+    bool seal_late;        /* the segment is to be sealed once it ends where it may */
     int64_t pending_since; /* since when there is something to commit, by the time given with it */
     struct ds_left left;
     uint64_t bytes, messages;  /* of the stream, in this run */
@@ -34,13 +35,9 @@ static enum dstream_code settle_format(struct ds_exporter *x, bool json)
 {
     enum dstream_code rc = DSTREAM_OK;
     if (!x->c.form)
-        rc = ds_format_resolve(&x->format, json, x->err);
-    if (rc != DSTREAM_OK)
-        return rc;
-    if (!json && x->left.has_count)
-        return ds_error_set(x->err, DSTREAM_ERR_ARGUMENT,
-                            "--count counts messages, which only JSON streams have: use --bytes");
-    return DSTREAM_OK;
+        rc = ds_format_resolve(&x->format.kind, json, x->err);
+    x->left.lines = x->format.kind == DS_FORMAT_LINES;
+    return rc == DSTREAM_OK ? ds_format_check_count(&x->left, json, x->err) : rc;
 }
 
 /* Whether the bytes of a stream of this type can come as they are. */
@@ -59,6 +56,12 @@ static const char *format_name(const struct ds_exporter *x, enum ds_format_kind 
     return x->c.form ? x->c.form->name : ds_format_name(format);
 }
 
+/* `at` has what it shows. */
+static void set_format(struct ds_exporter *x, enum ds_format_kind kind)
+{
+    x->format = (struct ds_format){.kind = kind, .template = x->at.template, .url = x->at.url};
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint *was,
@@ -67,6 +70,7 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
     struct ds_checkpoint_ask ask = {
         .url = x->c.url,
         .format = x->c.form || x->c.format != DS_FORMAT_AUTO ? format_name(x, x->c.format) : NULL,
+        .template = x->c.template,
         .from = x->c.from,
         .from_skip = x->c.from_skip,
         .compression = ds_pack_name(x->c.file.pack),
@@ -79,7 +83,10 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
         return rc;
     x->at = *was;
     x->resumed = true;
-    if (was->format[0] && !x->c.form && !ds_format_of(was->format, &x->format))
+    enum ds_format_kind kind = DS_FORMAT_AUTO;
+    bool known = !was->format[0] || x->c.form || ds_format_of(was->format, &kind);
+    set_format(x, kind);
+    if (!known)
         return ds_error_set(err, DSTREAM_ERR_STATE_MISMATCH,
                             "%s: the state is of format %s, which this release does not know", path,
                             was->format);
@@ -92,7 +99,8 @@ static enum dstream_code begin_anew(struct ds_exporter *x, struct dstream_error 
     if (strlen(from) > DS_TOKEN_MAX)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "--from is longer than %d bytes",
                             DS_TOKEN_MAX);
-    x->format = x->c.format;
+    set_format(x, x->c.format);
+    strcpy(x->at.template, x->c.template ? x->c.template : "");
     strcpy(x->at.from, from);
     strcpy(x->at.offset, from);
     x->at.from_skip = x->at.skip = x->c.from_skip;
@@ -273,13 +281,26 @@ static enum dstream_code put(void *ctx, const void *p, size_t n)
     return n < x->out.max ? ds_buf_add(&x->out, p, n) : ds_export_write(x->file, p, n, x->err);
 }
 
+/*
+ * Lines are the bytes of the stream as they come, and not held back until they are whole: so the
+ * position stands behind all that is in the file, whenever that is committed, and nothing is kept
+ * beside it but whether it ends inside a line, which the state says. Only the end of a closed
+ * stream can be seen to be the end of a line.
+ */
+static enum dstream_code put_formatted(struct ds_exporter *x, const struct dstream_batch *b,
+                                       const struct ds_span *s)
+{
+    enum dstream_code rc = ds_format_put(&x->format, b, s->first, s->take, ds_wall_now(), put, x);
+    return rc == DSTREAM_OK && ds_span_ends_open(s, b, &x->at) ? put(x, "\n", 1) : rc;
+}
+
 static enum dstream_code put_batch(struct ds_exporter *x, const char *content_type,
                                    const struct dstream_batch *b, const struct ds_span *s,
                                    int64_t now)
 {
     const struct ds_exporter_form *form = x->c.form;
     if (!form)
-        return ds_format_put(x->format, b, s->first, s->take, ds_wall_now(), put, x);
+        return put_formatted(x, b, s);
     enum dstream_code rc = DSTREAM_OK;
     if (ds_export_length(x->file) == 0)
         rc = form->begin(form->ctx, content_type, put, x);
@@ -299,8 +320,8 @@ static enum dstream_code write_out(struct ds_exporter *x, const char *content_ty
                                    const struct dstream_batch *b, const struct ds_span *s,
                                    int64_t now)
 {
-    bool wanted =
-        s->take > s->first || (x->c.form && (says_more(x, b, s) || ds_export_length(x->file) == 0));
+    bool wanted = s->take > s->first || ds_span_ends_open(s, b, &x->at) ||
+                  (x->c.form && (says_more(x, b, s) || ds_export_length(x->file) == 0));
     if (!wanted)
         return DSTREAM_OK;
     uint64_t length = ds_export_length(x->file);
@@ -334,13 +355,16 @@ static enum dstream_code check_closed(struct ds_exporter *x, const struct dstrea
 
 enum dstream_code ds_exporter_seal(struct ds_exporter *x, struct dstream_error *err)
 {
-    return ds_export_ready(x->file) ? ds_export_seal(x->file, &x->at, err) : DSTREAM_OK;
+    if (!ds_export_ready(x->file))
+        return DSTREAM_OK;
+    x->seal_late = x->at.in_line; /* a line is not cut */
+    return x->seal_late ? DSTREAM_OK : ds_export_seal(x->file, &x->at, err);
 }
 
 int64_t ds_exporter_seal_due(const struct ds_exporter *x, int64_t now)
 {
     int64_t since = ds_export_since(x->file);
-    if (x->c.rotate_ms < 0 || since == 0 || !ds_export_ready(x->file))
+    if (x->c.rotate_ms < 0 || since == 0 || !ds_export_ready(x->file) || x->seal_late)
         return DS_NEVER;
     int64_t age = ds_wall_now() - since; /* over all runs, so by the calendar's clock */
     if (age < 0)
@@ -363,9 +387,10 @@ static struct ds_span within_segment(const struct ds_exporter *x, const dstream_
                                      const struct ds_span *s)
 {
     uint64_t length = ds_export_length(x->file), max = x->c.rotate_bytes;
-    if (max == 0 || s->take == s->first)
+    if ((max == 0 && !x->seal_late) || s->take == s->first)
         return *s;
-    return ds_span_within(b, *s, max > length ? max - length : 0, length == 0);
+    uint64_t room = max > length && !x->seal_late ? max - length : 0;
+    return ds_span_within(b, *s, room, length == 0 || x->at.in_line);
 }
 
 static enum dstream_code seal_by_policy(struct ds_exporter *x, const struct ds_span *piece,
@@ -373,7 +398,7 @@ static enum dstream_code seal_by_policy(struct ds_exporter *x, const struct ds_s
 {
     bool full = x->c.rotate_bytes > 0 &&
                 (ds_export_length(x->file) >= x->c.rotate_bytes || piece->take < wanted->take);
-    return full || x->at.closed ? ds_exporter_seal(x, x->err) : DSTREAM_OK;
+    return full || x->seal_late || x->at.closed ? ds_exporter_seal(x, x->err) : DSTREAM_OK;
 }
 
 /* --- taking ----------------------------------------------------------------------------------- */
@@ -420,7 +445,7 @@ static enum dstream_code check(struct ds_exporter *x, const char *content_type,
         rc = settle_format(x, s.json);
     if (rc != DSTREAM_OK)
         return rc;
-    strcpy(x->at.format, format_name(x, x->format));
+    strcpy(x->at.format, format_name(x, x->format.kind));
     ds_checkpoint_set_type(&x->at, content_type);
     return rc;
 }

@@ -35,6 +35,7 @@ struct ds_exporter_config {
     const char *name;
     const char *url;                     /* complete */
     enum ds_format_kind format;          /* auto: by the state, else by the content type */
+    const char *template;                /* of a format that is one; else NULL */
     const struct ds_exporter_form *form; /* instead of a format; NULL: none */
     bool sse;         /* read by SSE whatever the type: refused where that is lossy */
     const char *from; /* NULL: not said */

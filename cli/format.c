@@ -5,14 +5,20 @@
 
 #include <string.h>
 
+#include "base/http.h"
 #include "base/text.h"
+#include "cli/template.h"
 #include "cli/wall.h"
 
 static const struct {
     const char *name;
     enum ds_format_kind kind;
-} formats[] = {
-    {"raw", DS_FORMAT_RAW}, {"ndjson", DS_FORMAT_NDJSON}, {"envelope", DS_FORMAT_ENVELOPE}};
+} formats[] =
+    {
+        {"raw", DS_FORMAT_RAW},           {"ndjson", DS_FORMAT_NDJSON},
+        {"lines", DS_FORMAT_LINES},       {"envelope", DS_FORMAT_ENVELOPE},
+        {"template", DS_FORMAT_TEMPLATE}, /* in states; the user gives what it is */
+};
 
 const char *ds_format_name(enum ds_format_kind format)
 {
@@ -21,6 +27,11 @@ const char *ds_format_name(enum ds_format_kind format)
             return formats[i].name;
     }
     return "";
+}
+
+bool ds_format_is_data(enum ds_format_kind format)
+{
+    return format == DS_FORMAT_RAW || format == DS_FORMAT_NDJSON || format == DS_FORMAT_LINES;
 }
 
 bool ds_format_of(const char *name, enum ds_format_kind *out)
@@ -45,8 +56,28 @@ enum dstream_code ds_format_resolve(enum ds_format_kind *format, bool json,
                             "server cuts its pages: use --format ndjson");
     if (!json && *format == DS_FORMAT_NDJSON)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
-                            "format ndjson is for JSON streams only: use --format raw");
+                            "format ndjson is for JSON streams only: use --format raw or lines");
     return DSTREAM_OK;
+}
+
+enum dstream_code ds_format_check_count(const struct ds_left *left, bool json,
+                                        struct dstream_error *err)
+{
+    if (json || left->lines || !left->has_count)
+        return DSTREAM_OK;
+    return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                        "--count counts messages, which only JSON streams have: use --bytes, or "
+                        "--format lines, of which it counts the lines");
+}
+
+enum dstream_code ds_format_check_terminal(enum ds_format_kind format, const char *type,
+                                           struct dstream_error *err)
+{
+    if (format == DS_FORMAT_ENVELOPE || ds_type_is_text(type) || ds_type_is_json(type))
+        return DSTREAM_OK;
+    return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                        "a binary stream is not shown on a terminal: use --format envelope, or "
+                        "send the output to a file or pipe");
 }
 
 /* --- formats ---------------------------------------------------------------------------------- */
@@ -108,38 +139,56 @@ static void put_messages(struct ds_json_out *o, const dstream_batch *b, size_t f
 static void put_bytes(struct ds_json_out *o, const dstream_batch *b, size_t from, size_t to,
                       const char *received)
 {
-    const char *p = b->items->bytes.data + from;
-    bool text = ds_utf8_valid(p, to - from);
     put_head(o, b, b->skip - b->first_byte + from, received);
-    ds_json_out_add(o, text ? "\",\"text\":\"" : "\",\"base64\":\"");
-    if (text)
-        ds_json_out_text(o, p, to - from);
-    else
-        ds_json_out_base64(o, p, to - from);
-    ds_json_out_add(o, "\"}\n");
+    ds_json_out_add(o, "\",");
+    ds_json_out_data(o, b->items->bytes.data + from, to - from);
+    ds_json_out_add(o, "}\n");
 }
 
 static void put_envelopes(struct ds_json_out *o, const dstream_batch *b, size_t from, size_t to,
-                          int64_t received)
+                          const char *received)
 {
-    char text[DS_TIME_SIZE];
-    ds_print_time(received, text);
     if (b->flags & DSTREAM_BATCH_JSON)
-        put_messages(o, b, from, to, text);
+        put_messages(o, b, from, to, received);
     else
-        put_bytes(o, b, from, to, text);
+        put_bytes(o, b, from, to, received);
 }
 
-enum dstream_code ds_format_put(enum ds_format_kind format, const dstream_batch *b, size_t from,
+static void put_template(struct ds_json_out *o, const struct ds_format *f, const dstream_batch *b,
+                         size_t from, size_t to, const char *received)
+{
+    bool json = b->flags & DSTREAM_BATCH_JSON;
+    struct ds_template_unit u = {.url = f->url,
+                                 .offset = b->start,
+                                 .next = b->flags & DSTREAM_BATCH_PARTIAL ? "" : b->next,
+                                 .received = received,
+                                 .index = b->skip - (json ? b->first : b->first_byte) + from,
+                                 .message = json};
+    if (!json) {
+        u.p = b->items->bytes.data + from;
+        u.n = to - from;
+        ds_template_put(o, f->template, &u);
+    }
+    for (size_t i = from; json && i < to && o->rc == DSTREAM_OK; i++, u.index++) {
+        u.p = ds_items_get(b->items, i, &u.n);
+        ds_template_put(o, f->template, &u);
+    }
+}
+
+enum dstream_code ds_format_put(const struct ds_format *f, const dstream_batch *b, size_t from,
                                 size_t to, int64_t received, ds_put put, void *ctx)
 {
     struct ds_json_out o;
+    char time[DS_TIME_SIZE];
     if (from == to)
         return DSTREAM_OK;
     ds_json_out_begin(&o, put, ctx);
-    if (format == DS_FORMAT_ENVELOPE)
-        put_envelopes(&o, b, from, to, received);
-    else if (format == DS_FORMAT_NDJSON)
+    ds_print_time(received, time);
+    if (f->kind == DS_FORMAT_ENVELOPE)
+        put_envelopes(&o, b, from, to, time);
+    else if (f->kind == DS_FORMAT_TEMPLATE)
+        put_template(&o, f, b, from, to, time);
+    else if (b->flags & DSTREAM_BATCH_JSON)
         put_ndjson(&o, b, from, to);
     else
         ds_json_out_raw(&o, b->items->bytes.data + from, to - from);

@@ -59,34 +59,42 @@ static size_t slice_end(const char *p, size_t n)
     return end;
 }
 
-void ds_json_out_text(struct ds_json_out *o, const char *p, size_t n)
+typedef enum dstream_code (*encoder)(struct ds_buf *out, const void *p, size_t n);
+
+static void put_encoded(struct ds_json_out *o, const char *p, size_t n, encoder encode, bool utf8)
 {
     while (n > 0 && o->rc == DSTREAM_OK) {
-        size_t end = slice_end(p, n);
-        pass(o, ds_json_escape(&o->b, p, end));
+        size_t end = utf8 ? slice_end(p, n) : n < SLICE ? n : SLICE;
+        pass(o, encode(&o->b, p, end));
         p += end;
         n -= end;
     }
+}
+
+void ds_json_out_text(struct ds_json_out *o, const char *p, size_t n)
+{
+    put_encoded(o, p, n, ds_json_escape, true);
 }
 
 void ds_json_out_base64(struct ds_json_out *o, const char *p, size_t n)
 {
-    while (n > 0 && o->rc == DSTREAM_OK) {
-        size_t end = n < SLICE ? n : SLICE;
-        pass(o, ds_base64_encode(&o->b, p, end));
-        p += end;
-        n -= end;
-    }
+    put_encoded(o, p, n, ds_base64_encode, false);
 }
 
 void ds_json_out_bytes(struct ds_json_out *o, const char *p, size_t n)
 {
-    while (n > 0 && o->rc == DSTREAM_OK) {
-        size_t end = n < SLICE ? n : SLICE;
-        pass(o, ds_json_escape_bytes(&o->b, p, end));
-        p += end;
-        n -= end;
-    }
+    put_encoded(o, p, n, ds_json_escape_bytes, false);
+}
+
+void ds_json_out_data(struct ds_json_out *o, const char *p, size_t n)
+{
+    bool text = ds_utf8_valid(p, n);
+    ds_json_out_add(o, text ? "\"text\":\"" : "\"base64\":\"");
+    if (text)
+        ds_json_out_text(o, p, n);
+    else
+        ds_json_out_base64(o, p, n);
+    ds_json_out_add(o, "\"");
 }
 
 void ds_json_out_message(struct ds_json_out *o, const char *p, size_t n)

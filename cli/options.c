@@ -4,12 +4,14 @@
 #include "cli/options.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/text.h"
 #include "base/url.h"
 #include "cli/format.h"
+#include "cli/template.h"
 #include "cli/headers.h"
 #include "store/segment.h"
 #include "cli/pace.h"
@@ -288,14 +290,35 @@ static const char *set_live(struct ds_cli_options *o, const struct ds_option *se
     return "auto, sse or long-poll";
 }
 
+/* What is wrong with it is named. */
+static const char *set_template(struct ds_cli_options *o, const char *value)
+{
+    static const char rule[] =
+        "a template with %o, %i, %n, %s, %S, %t, %u, %%, \\n, \\t, \\r, \\0 and \\\\: not with ";
+    char why[sizeof rule + 4];
+    o->format = DS_FORMAT_TEMPLATE;
+    o->template = value;
+    const char *wrong = ds_template_wrong(value);
+    if (strlen(value) > DS_TEMPLATE_MAX)
+        return "a template of at most 1024 bytes";
+    if (!wrong)
+        return NULL;
+    (void)snprintf(why, sizeof why, "%s%.2s", rule, wrong);
+    const char *kept = ds_cli_own(o, why, strlen(why));
+    return kept ? kept : rule;
+}
+
 static const char *set_format(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     (void)self;
     o->format_given = true;
     o->format = DS_FORMAT_AUTO;
-    return strcmp(value, "auto") == 0 || ds_format_of(value, &o->format)
+    if (strchr(value, '%'))
+        return set_template(o, value);
+    return strcmp(value, "auto") == 0 ||
+                   (ds_format_of(value, &o->format) && o->format != DS_FORMAT_TEMPLATE)
                ? NULL
-               : "auto, raw, ndjson or envelope";
+               : "auto, raw, ndjson, lines or envelope, or a template with a % in it";
 }
 
 /* The last one given counts. */
@@ -603,7 +626,9 @@ const struct ds_option ds_option_table[] = {
     {"append", 0, NULL, false, false, DS_GROUP_OUTPUT, DS_CMD_READ | DS_CMD_EXPORT, "append",
      "Write behind what a file that exists has.", set_flag, AT(append)},
     {"format", 'F', "FORMAT", false, false, DS_GROUP_OUTPUT, PRINTING | DS_CMD_REPLAY, "format",
-     "raw, ndjson, envelope, or auto: ndjson for a JSON stream, else raw.", set_format, 0},
+     "raw, ndjson, lines, envelope, a template as '%o %s\\n', or auto: ndjson for a JSON stream, "
+     "else raw. See FORMATS.",
+     set_format, 0},
     {"sync", 0, "WHEN", false, false, DS_GROUP_OUTPUT, PRINTING | DS_CMD_RECORD, "sync",
      "How often the state is made durable: a duration, a size of output, or batch, for each "
      "answer. The default is 1s, and the end in any case. It bounds what has to be read again "

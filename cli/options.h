@@ -34,7 +34,14 @@ enum ds_command {
 };
 #define DS_COMMANDS 17 /* how many there are */
 
-enum ds_format_kind { DS_FORMAT_AUTO, DS_FORMAT_RAW, DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE };
+enum ds_format_kind {
+    DS_FORMAT_AUTO,
+    DS_FORMAT_RAW,
+    DS_FORMAT_NDJSON,
+    DS_FORMAT_LINES,
+    DS_FORMAT_ENVELOPE,
+    DS_FORMAT_TEMPLATE
+};
 
 struct ds_texts {
     const char **at;
@@ -82,6 +89,7 @@ struct ds_cli_options {
     const char *rotate_name;
     enum ds_pack_kind pack;
     enum ds_format_kind format;
+    const char *template; /* of the format that is one; else NULL */
     bool format_given, overwrite, append;
     int64_t sync_ms;     /* --sync DUR; -1: not by time */
     uint64_t sync_bytes; /* --sync SIZE; 0: not by size */

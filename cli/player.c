@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/format.h"
+
 #define PIECE ((size_t)64 * 1024)
 
 /* --- the file --------------------------------------------------------------------------------- */
@@ -191,9 +193,8 @@ static bool pass_over(struct ds_player *p)
 
 static enum dstream_code begin_entry(struct ds_player *p, int64_t now, struct dstream_error *err)
 {
-    if (p->left.has_count && !p->in.about.json)
-        return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
-                            "--count counts messages, which only JSON streams have: use --bytes");
+    if (ds_format_check_count(&p->left, p->in.about.json, err) != DSTREAM_OK)
+        return DSTREAM_ERR_ARGUMENT;
     make_batch(p);
     if (p->passed > 0 && pass_over(p))
         return DSTREAM_OK;

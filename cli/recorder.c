@@ -144,14 +144,8 @@ static void put_body(struct ds_json_out *o, const dstream_batch *b, size_t from,
         put_messages(o, b->items, from, to);
         return;
     }
-    const char *p = b->items->bytes.data + from;
-    bool text = ds_utf8_valid(p, to - from);
-    ds_json_out_add(o, text ? ",\"text\":\"" : ",\"base64\":\"");
-    if (text)
-        ds_json_out_text(o, p, to - from);
-    else
-        ds_json_out_base64(o, p, to - from);
-    ds_json_out_add(o, "\"");
+    ds_json_out_add(o, ",");
+    ds_json_out_data(o, b->items->bytes.data + from, to - from);
 }
 
 /* What is behind the part that is wanted is not taken: the batch's end is not reached then. */

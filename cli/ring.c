@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/text.h"
 #include "cli/span.h"
 
 struct ds_ring_entry {
@@ -15,16 +16,6 @@ struct ds_ring_entry {
     char *start, *next, *cursor;
     struct ds_ring_entry *after;
 };
-
-static uint64_t ends_of_lines(const char *p, size_t n)
-{
-    uint64_t count = 0;
-    for (const char *lf; n > 0 && (lf = memchr(p, '\n', n)); count++) {
-        n -= (size_t)(lf + 1 - p);
-        p = lf + 1;
-    }
-    return count;
-}
 
 static bool is_json(const dstream_batch *b)
 {
@@ -79,7 +70,8 @@ static struct ds_ring_entry *entry_of(const dstream_batch *b)
     e->batch.start = e->start;
     e->batch.next = e->next;
     e->batch.cursor = e->cursor;
-    e->units = is_json(b) ? e->items.count : ends_of_lines(e->items.bytes.data, e->items.bytes.len);
+    e->units =
+        is_json(b) ? e->items.count : ds_lines_count(e->items.bytes.data, e->items.bytes.len);
     return e;
 }
 
@@ -130,15 +122,6 @@ enum dstream_code ds_ring_add(struct ds_ring *r, const dstream_batch *b)
     return r->bytes > r->max ? DSTREAM_ERR_LIMIT : DSTREAM_OK;
 }
 
-/* The place behind the n-th end of a line (n > 0). */
-static size_t behind_line(const struct ds_items *it, uint64_t n)
-{
-    const char *p = it->bytes.data, *end = p + it->bytes.len;
-    while (n-- > 0)
-        p = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
-    return (size_t)(p - it->bytes.data);
-}
-
 static bool ends_open(const struct ds_ring *r)
 {
     const struct ds_ring_entry *last = NULL;
@@ -166,9 +149,10 @@ static void trim(struct ds_ring *r)
         }
         ds_ring_drop(r);
     }
+    const struct ds_buf *it = r->first ? &r->first->items.bytes : NULL;
     if (r->first && excess > 0)
         r->first->batch = ds_span_rest(
-            &r->first->batch, json ? (size_t)excess : behind_line(&r->first->items, excess));
+            &r->first->batch, json ? (size_t)excess : ds_lines_end(it->data, it->len, excess));
 }
 
 bool ds_ring_get(struct ds_ring *r, dstream_batch *out)

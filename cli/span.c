@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 static size_t byte_of(const dstream_batch *b, bool json, size_t unit)
 {
     if (!json)
@@ -10,9 +12,24 @@ static size_t byte_of(const dstream_batch *b, bool json, size_t unit)
     return unit == 0 ? 0 : b->items->ends[unit - 1];
 }
 
+static const char *data_at(const dstream_batch *b, size_t byte)
+{
+    return b->items->bytes.data ? b->items->bytes.data + byte : "";
+}
+
+static void measure(struct ds_span *s, const dstream_batch *b)
+{
+    size_t from = byte_of(b, s->json, s->first);
+    s->bytes = byte_of(b, s->json, s->take) - from;
+    s->messages = s->json    ? s->take - s->first
+                  : s->lines ? ds_lines_count(data_at(b, from), (size_t)s->bytes)
+                             : 0;
+}
+
 struct ds_span ds_span_of(const dstream_batch *b, const struct ds_left *left)
 {
     struct ds_span s = {.json = b->flags & DSTREAM_BATCH_JSON};
+    s.lines = left->lines && !s.json;
     s.first = s.json ? b->first : b->first_byte;
     s.end = s.json ? b->items->count : b->items->bytes.len;
     s.take = s.end;
@@ -24,22 +41,33 @@ struct ds_span ds_span_of(const dstream_batch *b, const struct ds_left *left)
     while (left->has_bytes && s.json && s.take > s.first &&
            byte_of(b, true, s.take) - from > left->bytes)
         s.take--;
-    s.bytes = byte_of(b, s.json, s.take) - from;
-    s.messages = s.json ? s.take - s.first : 0;
+    if (left->has_count && s.lines)
+        s.take = s.first + ds_lines_end(data_at(b, from), s.take - s.first, left->count);
+    measure(&s, b);
     return s;
+}
+
+/* The end of the last line that ends in `n` bytes; 0: none does. */
+static size_t last_line(const char *p, size_t n)
+{
+    while (n > 0 && p[n - 1] != '\n')
+        n--;
+    return n;
 }
 
 struct ds_span ds_span_within(const dstream_batch *b, struct ds_span s, uint64_t bytes, bool one)
 {
     size_t from = byte_of(b, s.json, s.first), least = s.first + (one && s.take > s.first);
+    const char *data = data_at(b, from);
+    if (s.lines && one)
+        least = s.first + ds_lines_end(data, s.take - s.first, 1);
     if (!s.json && s.take - s.first > bytes)
-        s.take = s.first + (size_t)bytes;
+        s.take = s.first + (s.lines ? last_line(data, (size_t)bytes) : (size_t)bytes);
     while (s.json && s.take > s.first && byte_of(b, true, s.take) - from > bytes)
         s.take--;
     if (s.take < least)
         s.take = least;
-    s.bytes = byte_of(b, s.json, s.take) - from;
-    s.messages = s.json ? s.take - s.first : 0;
+    measure(&s, b);
     return s;
 }
 
@@ -61,6 +89,26 @@ bool ds_span_spend(const struct ds_span *s, struct ds_left *left)
            (left->has_bytes && left->bytes == 0);
 }
 
+/* Whether the output ends inside a line once it was taken. */
+static bool stays_open(const struct ds_span *s, const dstream_batch *b,
+                       const struct ds_checkpoint *at)
+{
+    if (!s->lines || s->take == s->first)
+        return s->lines && at->in_line;
+    return *data_at(b, s->take - 1) != '\n';
+}
+
+static bool reaches_end(const struct ds_span *s, const dstream_batch *b)
+{
+    return s->take == s->end && !(b->flags & DSTREAM_BATCH_PARTIAL);
+}
+
+bool ds_span_ends_open(const struct ds_span *s, const dstream_batch *b,
+                       const struct ds_checkpoint *at)
+{
+    return (b->flags & DSTREAM_BATCH_CLOSED) && reaches_end(s, b) && stays_open(s, b, at);
+}
+
 void ds_span_advance(const struct ds_span *s, const dstream_batch *b, struct ds_checkpoint *at,
                      struct ds_witness_keeper *k)
 {
@@ -77,7 +125,8 @@ void ds_span_advance(const struct ds_span *s, const dstream_batch *b, struct ds_
         ds_witness_add(k, &at->witness, &piece);
     if (s->take > s->first && !at->first[0])
         strcpy(at->first, b->start);
-    if (s->take < s->end || (b->flags & DSTREAM_BATCH_PARTIAL)) {
+    at->in_line = stays_open(s, b, at) && !ds_span_ends_open(s, b, at);
+    if (!reaches_end(s, b)) {
         strcpy(at->offset, b->start);
         at->skip = before + s->take;
         return;

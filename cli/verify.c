@@ -28,7 +28,8 @@ struct verifying {
     struct ds_source source;
     const struct ds_checkpoint *c;
     const char *path;
-    enum ds_format_kind format;
+    struct ds_format format;
+    struct ds_checkpoint at; /* how far it was compared */
     FILE *f;
     struct ds_unpack *unpack; /* NULL: it is not compressed */
     struct ds_buf have;       /* of the file, unpacked; `used` of it are compared */
@@ -105,10 +106,12 @@ static enum dstream_code compare(void *ctx, const void *p, size_t n)
 static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batch *b)
 {
     struct verifying *v = ctx;
-    bool json = b->flags & DSTREAM_BATCH_JSON;
-    size_t end = json ? b->items->count : b->items->bytes.len;
-    enum dstream_code rc =
-        ds_format_put(v->format, b, json ? b->first : b->first_byte, end, 0, compare, v);
+    struct ds_left all = {.lines = v->format.kind == DS_FORMAT_LINES};
+    struct ds_span span = ds_span_of(b, &all);
+    enum dstream_code rc = ds_format_put(&v->format, b, span.first, span.take, 0, compare, v);
+    if (rc == DSTREAM_OK && ds_span_ends_open(&span, b, &v->at))
+        rc = compare(v, "\n", 1);
+    ds_span_advance(&span, b, &v->at, NULL);
     if (rc == DSTREAM_OK)
         rc = fill(v); /* so that its end is known */
     v->closed = b->flags & DSTREAM_BATCH_CLOSED;
@@ -180,10 +183,10 @@ static enum dstream_code open_file(struct verifying *v)
     if (!c->has_output)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "%s: the state goes with no output file",
                             v->path);
-    if (!ds_format_of(c->format, &v->format) || v->format == DS_FORMAT_ENVELOPE)
+    if (!ds_format_of(c->format, &v->format.kind) || !ds_format_is_data(v->format.kind))
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "%s: output of format %s holds what is not in the stream, as times of "
-                            "receipt: only raw and ndjson can be verified",
+                            "receipt: only raw, ndjson and lines can be verified",
                             v->path, c->format);
     v->left = c->length - c->before;
     v->f = c->length > 0 ? fopen(v->path, "rbe") : NULL;

@@ -279,6 +279,10 @@ enum dstream_code ds_checkpoint_write(struct ds_buf *out, const struct ds_checkp
     names(&w, ",\"left_out\":", c->left_out);
     text(&w, ",\"content_type\":", c->content_type);
     text(&w, ",\"format\":", c->format);
+    if (c->template[0])
+        text(&w, ",\"template\":", c->template);
+    if (c->in_line)
+        raw(&w, ",\"in_line\":true");
     if (c->compression[0])
         text(&w, ",\"compression\":", c->compression);
     text(&w, ",\"from\":", c->from);
@@ -414,21 +418,23 @@ static bool get_segment(const cJSON *o, struct ds_checkpoint_segment *s)
     return ok;
 }
 
+static bool get_flag(const cJSON *o, const char *name, bool *out)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, name);
+    *out = cJSON_IsTrue(v);
+    return !v || cJSON_IsBool(v);
+}
+
 static bool get_optional(const cJSON *o, struct ds_checkpoint *c)
 {
     return (!has(o, "file") ||
             (get_text(o, "file", c->file, sizeof c->file) && !strchr(c->file, '/'))) &&
+           (!has(o, "template") || get_text(o, "template", c->template, sizeof c->template)) &&
+           get_flag(o, "in_line", &c->in_line) &&
            (!has(o, "compression") ||
             get_text(o, "compression", c->compression, sizeof c->compression)) &&
            (!has(o, "manifest") || get_number(o, "manifest", &c->manifest)) &&
            get_segment(o, &c->segment);
-}
-
-static bool get_closed(const cJSON *o, bool *out)
-{
-    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, "closed");
-    *out = cJSON_IsTrue(v);
-    return cJSON_IsBool(v);
 }
 
 static bool get_mark(const cJSON *o, struct ds_checkpoint *c)
@@ -445,8 +451,9 @@ static bool get_all(const cJSON *o, struct ds_checkpoint *c)
            TEXT(o, c, content_type) && TEXT(o, c, format) && TEXT(o, c, from) &&
            get_number(o, "from_skip", &c->from_skip) && TEXT(o, c, from_offset) &&
            TEXT(o, c, first) && TEXT(o, c, offset) && c->offset[0] &&
-           get_number(o, "skip", &c->skip) && get_closed(o, &c->closed) && get_output(o, c) &&
-           get_witness(o, &c->witness) && get_optional(o, c) && get_mark(o, c) && TEXT(o, c, time);
+           get_number(o, "skip", &c->skip) && has(o, "closed") &&
+           get_flag(o, "closed", &c->closed) && get_output(o, c) && get_witness(o, &c->witness) &&
+           get_optional(o, c) && get_mark(o, c) && TEXT(o, c, time);
 }
 
 enum dstream_code ds_checkpoint_corrupt(struct dstream_error *err, const char *path,
@@ -583,6 +590,11 @@ enum dstream_code ds_checkpoint_fits(const struct ds_checkpoint *c,
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "%s: the state is of format %s, not %s: give that format, or --reset",
                             path, c->format, ask->format);
+    if (ask->template && strcmp(ask->template, c->template) != 0)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                            "%s: the state is of the template '%s', not '%s': give that one, or "
+                            "--reset",
+                            path, c->template, ask->template);
     if (ask->compression && strcmp(ask->compression, c->compression) != 0)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "%s: the state is of compression %s, not %s: give that one, or --reset",

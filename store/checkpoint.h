@@ -17,6 +17,7 @@
 #define DS_CHECKPOINT_VERSION  1
 #define DS_CHECKPOINT_LINE_MAX 65536 /* bytes of the line, its LF included */
 #define DS_CHECKPOINT_URL_MAX  4096
+#define DS_TEMPLATE_MAX        1024
 #define DS_SEGMENT_MAX         255   /* bytes of a file's name */
 #define DS_CHECKPOINT_TAIL     65536 /* bytes at the output's end that are hashed */
 
@@ -44,6 +45,8 @@ struct ds_checkpoint {
                                             followed by '&' */
     char content_type[256];
     char format[16];
+    char template[DS_TEMPLATE_MAX + 1]; /* of the format that is one; else "" */
+    bool in_line;                /* of the format that is lines: the output ends inside of one */
     char compression[8];         /* "": none */
     char from[DS_TOKEN_MAX + 1]; /* as it was asked for: "-1", "now", or an offset */
     uint64_t from_skip;
@@ -106,8 +109,9 @@ void ds_checkpoint_now(char out[32]);
 /* What a command asks of a checkpoint that is there. */
 struct ds_checkpoint_ask {
     const char *url;
-    const char *format; /* NULL: whatever it has */
-    const char *from;   /* NULL: not said */
+    const char *format;   /* NULL: whatever it has */
+    const char *template; /* of a format that is one; else NULL */
+    const char *from;     /* NULL: not said */
     uint64_t from_skip;
     const char *compression; /* NULL: whatever it has; "": none */
 };

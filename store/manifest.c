@@ -73,6 +73,8 @@ static void put_stream(struct ds_buf *b, const struct ds_checkpoint *c)
     ds_checkpoint_add_text(b, ",\"stream\":", c->url);
     ds_checkpoint_add_text(b, ",\"content_type\":", c->content_type);
     ds_checkpoint_add_text(b, ",\"format\":", c->format);
+    if (c->template[0])
+        ds_checkpoint_add_text(b, ",\"template\":", c->template);
     if (c->compression[0])
         ds_checkpoint_add_text(b, ",\"compression\":", c->compression);
 }

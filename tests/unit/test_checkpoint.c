@@ -68,6 +68,24 @@ static void expect_round_trip(const struct ds_checkpoint *c)
     ds_buf_free(&again);
 }
 
+Test(checkpoint, keeps_a_template_and_an_open_line)
+{
+    struct ds_checkpoint c = sample(), back;
+    struct dstream_error err = {0};
+    struct ds_buf b;
+    strcpy(c.format, "template");
+    memset(c.template, '\xFF', DS_TEMPLATE_MAX);
+    memcpy(c.template, "%s\\n\n", 6);
+    c.in_line = true;
+    expect_round_trip(&c);
+    line_of(&b, &c);
+    cr_assert_eq(ds_checkpoint_read(&back, b.data, b.len, "f", &err), DSTREAM_OK, "%s",
+                 err.message);
+    cr_expect_str_eq(back.template, c.template);
+    cr_expect(back.in_line);
+    ds_buf_free(&b);
+}
+
 Test(checkpoint, reads_back_what_it_wrote)
 {
     struct ds_checkpoint c = sample();
@@ -304,13 +322,15 @@ Test(checkpoint, fits_only_the_same_stream_format_and_start)
         struct ds_checkpoint_ask ask;
         enum dstream_code code;
     } cases[] = {
-        {{"https://example.org/s?a=b", NULL, NULL, 0, NULL}, DSTREAM_OK},
-        {{"https://me@example.org/s?a=b&token=other", "ndjson", "-1", 0, NULL}, DSTREAM_OK},
-        {{"https://example.org/s?a=c", NULL, NULL, 0, NULL}, DSTREAM_ERR_STATE_MISMATCH},
-        {{"https://example.org/s", NULL, NULL, 0, NULL}, DSTREAM_ERR_STATE_MISMATCH},
-        {{"https://example.org/s?a=b", "raw", NULL, 0, NULL}, DSTREAM_ERR_ARGUMENT},
-        {{"https://example.org/s?a=b", NULL, "now", 0, NULL}, DSTREAM_ERR_ARGUMENT},
-        {{"https://example.org/s?a=b", NULL, "-1", 1, NULL}, DSTREAM_ERR_ARGUMENT},
+        {{.url = "https://example.org/s?a=b"}, DSTREAM_OK},
+        {{.url = "https://me@example.org/s?a=b&token=other", .format = "ndjson", .from = "-1"},
+         DSTREAM_OK},
+        {{.url = "https://example.org/s?a=c"}, DSTREAM_ERR_STATE_MISMATCH},
+        {{.url = "https://example.org/s"}, DSTREAM_ERR_STATE_MISMATCH},
+        {{.url = "https://example.org/s?a=b", .format = "raw"}, DSTREAM_ERR_ARGUMENT},
+        {{.url = "https://example.org/s?a=b", .template = "%s"}, DSTREAM_ERR_ARGUMENT},
+        {{.url = "https://example.org/s?a=b", .from = "now"}, DSTREAM_ERR_ARGUMENT},
+        {{.url = "https://example.org/s?a=b", .from = "-1", .from_skip = 1}, DSTREAM_ERR_ARGUMENT},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct dstream_error err = {0};

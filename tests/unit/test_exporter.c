@@ -451,6 +451,64 @@ Test(exporter, a_closed_stream_that_is_open_again_was_made_anew)
     ds_items_free(&f.items);
 }
 
+/* The LF that the last line lacks comes once, whatever the cuts. */
+Test(exporter, lines_stop_at_any_limit_and_go_on_there)
+{
+    for (uint64_t n = 1; n < 45; n++) {
+        for (int by_count = 0; by_count < 2; by_count++) {
+            struct feed f;
+            feed_init(&f, false);
+            struct ds_exporter_config c = config();
+            struct dstream_error err = {0};
+            bool closed = false;
+            c.format = DS_FORMAT_LINES;
+            c.file.overwrite = c.file.reset = true;
+            c.left.has_count = by_count;
+            c.left.has_bytes = !by_count;
+            c.left.count = c.left.bytes = n;
+            for (int runs = 0; !closed; runs++) {
+                cr_assert_lt(runs, 60);
+                cr_assert_eq(run(&c, &f, &closed, &err), DSTREAM_OK, "%s", err.message);
+                c.file.reset = false;
+            }
+            char want[sizeof AS_RAW + 1];
+            snprintf(want, sizeof want, "%s\n", AS_RAW);
+            expect_file(want);
+            static struct ds_checkpoint s;
+            state(&s);
+            cr_expect_not(s.in_line);
+            ds_items_free(&f.items);
+        }
+    }
+}
+
+Test(exporter, a_state_of_another_template_is_refused)
+{
+    struct feed f;
+    feed_init(&f, true);
+    struct ds_exporter_config c = config();
+    struct dstream_error err = {0};
+    bool closed;
+    c.format = DS_FORMAT_TEMPLATE;
+    c.template = "%o %i %u %s\\n";
+    c.left = (struct ds_left){.has_count = true, .count = 3};
+    cr_assert_eq(run(&c, &f, &closed, &err), DSTREAM_OK, "%s", err.message);
+    c.template = "%o %i %s\\n";
+    cr_expect_eq(run(&c, &f, &closed, &err), DSTREAM_ERR_ARGUMENT);
+    cr_expect(strstr(err.message, "the state is of the template '%o %i %u %s\\n'"), "%s",
+              err.message);
+    c.format = DS_FORMAT_NDJSON;
+    c.template = NULL;
+    cr_expect_eq(run(&c, &f, &closed, &err), DSTREAM_ERR_ARGUMENT);
+    c.format = DS_FORMAT_AUTO; /* as it was */
+    c.left.has_count = false;
+    cr_expect_eq(run(&c, &f, &closed, &err), DSTREAM_OK);
+    expect_file("-1 0 http://host/s {\"a\":1}\n-1 1 http://host/s 2\nb 0 http://host/s \"three\"\n"
+                "c 0 http://host/s 4\nc 1 http://host/s [5,5]\nc 2 http://host/s 6\n"
+                "c 3 http://host/s \"seven\"\nd 0 http://host/s 8\n");
+    ds_items_free(&f.items);
+}
+
 Test(exporter, a_state_of_something_else_is_refused)
 {
     struct feed f;

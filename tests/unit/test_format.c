@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/format.h"
+#include "cli/template.h"
 #include "decode/base64.h"
 #include "decode/jsoncut.h"
 
@@ -43,13 +44,16 @@ static struct dstream_batch batch_of(const struct ds_items *it, const char *star
     return b;
 }
 
+static const char *template;
+
 /* The output, with the time of an envelope replaced by T. Free it with ds_buf_free(). */
 static struct ds_buf printed(enum ds_format_kind format, const dstream_batch *b, size_t from,
                              size_t to)
 {
     struct sink s = {.fail_at = -1};
     ds_buf_init(&s.b, (size_t)1 << 24);
-    cr_assert_eq(ds_format_put(format, b, from, to, 1767323045678, put, &s), DSTREAM_OK);
+    struct ds_format f = {.kind = format, .template = template, .url = "http://host/s"};
+    cr_assert_eq(ds_format_put(&f, b, from, to, 1767323045678, put, &s), DSTREAM_OK);
     static const char mark[] = "\"received\":\"", shape[] = "2026-01-02T03:04:05.678Z";
     cr_assert_not_null(ds_buf_str(&s.b));
     for (char *p = s.b.data; (p = strstr(p, mark));) {
@@ -153,6 +157,78 @@ Test(format, envelopes_of_bytes_are_text_or_base64)
     }
 }
 
+Test(format, lines_are_the_bytes_or_messages)
+{
+    struct ds_items it;
+    messages(&it, some, COUNT(some));
+    struct dstream_batch b = batch_of(&it, "a", "b", DSTREAM_BATCH_JSON);
+    expect_printed(DS_FORMAT_LINES, &b, 0, 1, "{\"a\": [1e400,9007199254740993]}\n");
+    b.flags = DSTREAM_BATCH_CLOSED;
+    expect_printed(DS_FORMAT_LINES, &b, 0, 8, "{\"a\":\n [");
+    ds_items_free(&it);
+}
+
+Test(format, templates_of_messages)
+{
+    static const struct {
+        const char *template, *want;
+    } cases[] = {
+        {"%s", "\"\\u2028\\n\"1.0"},
+        {"%o %i %n %S %u\\n", "0\"1 9 02 10 http://host/s\n0\"1 10 02 3 http://host/s\n"},
+        {"%%%s\\t\\r\\\\|", "%\"\\u2028\\n\"\t\r\\|%1.0\t\r\\|"},
+        {"a%%", "a%a%"},
+    };
+    struct ds_items it;
+    messages(&it, some, COUNT(some));
+    struct dstream_batch b = batch_of(&it, "0\"1", "02", DSTREAM_BATCH_JSON);
+    b.first = 1;
+    b.first_byte = it.ends[0];
+    b.skip = 9;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        template = cases[i].template;
+        cr_expect_null(ds_template_wrong(template));
+        expect_printed(DS_FORMAT_TEMPLATE, &b, 1, 3, cases[i].want);
+    }
+    template = "%S %s\\n";
+    expect_printed(DS_FORMAT_TEMPLATE, &b, 0, 1, "31 {\"a\": [1e400,9007199254740993]}\n");
+    template = "\"received\":\"%t|";
+    expect_printed(DS_FORMAT_TEMPLATE, &b, 1, 2, "\"received\":\"T|");
+    ds_items_free(&it);
+}
+
+Test(format, templates_of_bytes)
+{
+    static const char bytes[] = "a\r\nb\0c\xFF\n d";
+    struct ds_items it;
+    ds_items_init(&it, 1000);
+    cr_assert_eq(ds_buf_add(&it.bytes, bytes, sizeof bytes - 1), DSTREAM_OK);
+    struct dstream_batch b = batch_of(&it, "a", "b", 0);
+    template = "%i,%S,%n:%s\\0.";
+    struct ds_buf got = printed(DS_FORMAT_TEMPLATE, &b, 1, 10);
+    cr_expect(got.len == 17 && memcmp(got.data, "1,9,b:\r\nb\0c\xFF\n d\0.", 17) == 0, "%zu",
+              got.len);
+    ds_buf_free(&got);
+    b.flags = DSTREAM_BATCH_PARTIAL; /* what is behind it is not known */
+    template = "%o:%n:%%";
+    expect_printed(DS_FORMAT_TEMPLATE, &b, 0, 2, "a::%");
+    ds_items_free(&it);
+}
+
+Test(format, templates_that_mean_nothing)
+{
+    static const struct {
+        const char *template, *wrong;
+    } cases[] = {{"%", "%"},       {"%s%", "%"},   {"%s\\", "\\"},     {"%q %s", "%q %s"},
+                 {"%%q", NULL},    {"%%%q", "%q"}, {"\\x%s", "\\x%s"}, {"\\\\x%s", NULL},
+                 {"a\\n%S", NULL}, {"%o\\", "\\"}, {"", NULL},         {"%\\n", "%\\n"}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const char *wrong = ds_template_wrong(cases[i].template);
+        cr_expect((!wrong && !cases[i].wrong) ||
+                      (wrong && cases[i].wrong && strcmp(wrong, cases[i].wrong) == 0),
+                  "%s: %s", cases[i].template, wrong ? wrong : "nothing");
+    }
+}
+
 /* Longer than what is converted at once, with characters across each boundary. */
 Test(format, large_texts_and_bytes_come_through_whole)
 {
@@ -190,13 +266,15 @@ Test(format, an_output_that_fails_ends_it)
     struct ds_items it;
     messages(&it, some, COUNT(some));
     struct dstream_batch b = batch_of(&it, "a", "b", DSTREAM_BATCH_JSON);
-    static const enum ds_format_kind kinds[] = {DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE};
+    static const enum ds_format_kind kinds[] = {DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE,
+                                                DS_FORMAT_TEMPLATE};
     for (size_t k = 0; k < COUNT(kinds); k++) {
         enum dstream_code rc = DSTREAM_ERR_IO;
         for (long n = 0; rc != DSTREAM_OK; n++) {
             struct sink s = {.fail_at = n};
             ds_buf_init(&s.b, 10000);
-            rc = ds_format_put(kinds[k], &b, 0, 4, 0, put, &s);
+            struct ds_format f = {.kind = kinds[k], .template = "%o %s\\n%S"};
+            rc = ds_format_put(&f, &b, 0, 4, 0, put, &s);
             cr_expect(rc == DSTREAM_OK || (rc == DSTREAM_ERR_IO && s.fail_at == -1),
                       "nothing is put after a failure");
             ds_buf_free(&s.b);
@@ -219,6 +297,10 @@ Test(format, resolves_by_what_the_stream_is)
         {DS_FORMAT_RAW, true, DSTREAM_ERR_ARGUMENT, DS_FORMAT_RAW},
         {DS_FORMAT_NDJSON, true, DSTREAM_OK, DS_FORMAT_NDJSON},
         {DS_FORMAT_NDJSON, false, DSTREAM_ERR_ARGUMENT, DS_FORMAT_NDJSON},
+        {DS_FORMAT_LINES, true, DSTREAM_OK, DS_FORMAT_LINES},
+        {DS_FORMAT_LINES, false, DSTREAM_OK, DS_FORMAT_LINES},
+        {DS_FORMAT_TEMPLATE, true, DSTREAM_OK, DS_FORMAT_TEMPLATE},
+        {DS_FORMAT_TEMPLATE, false, DSTREAM_OK, DS_FORMAT_TEMPLATE},
         {DS_FORMAT_ENVELOPE, true, DSTREAM_OK, DS_FORMAT_ENVELOPE},
         {DS_FORMAT_ENVELOPE, false, DSTREAM_OK, DS_FORMAT_ENVELOPE},
     };

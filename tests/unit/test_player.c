@@ -337,7 +337,9 @@ Test(player, says_what_it_cannot_play)
         {{.path = "r", .until = "x"},
          "abcdefghijkl!--until x: no entry of the recording r begins there"},
         {{.path = "r", .left = {.has_count = true, .count = 1}},
-         "!--count counts messages, which only JSON streams have: use --bytes"},
+         "!--count counts messages, which only JSON streams have: use --bytes, or --format lines, "
+         "of which it counts the lines"},
+        {{.path = "r", .left = {.has_count = true, .count = 1, .lines = true}}, "abcdefghijkl"},
         {{.path = "r", .from = "f", .from_skip = 3}, ""},
         {{.path = "bad"}, "!bad: line 1: it is not valid JSON"},
         {{.path = "worse"}, "abc!worse: line 3: it is not valid JSON"},

@@ -88,6 +88,73 @@ Test(span, takes_exactly_what_is_wanted_and_says_where_it_left_off)
     }
 }
 
+Test(span, counts_lines_and_knows_whether_one_is_open)
+{
+    static const struct {
+        const char *what;
+        size_t first;
+        long count, bytes;
+        bool closed, was_open;
+        size_t takes;
+        uint64_t lines;
+        bool ends_open, stays_open;
+    } cases[] = {
+        {"a\nb\nc", 0, -1, -1, false, false, 5, 2, false, true},
+        {"a\nb\nc", 0, -1, -1, true, false, 5, 2, true, false},
+        {"a\nb\nc", 0, 3, -1, true, false, 5, 2, true, false},
+        {"a\nb\nc", 0, 2, -1, true, false, 4, 2, false, false},
+        {"a\nb\nc", 1, 1, -1, true, true, 1, 1, false, false},
+        {"a\nb\nc", 0, 2, 3, true, false, 3, 1, false, true},
+        {"a\nb\n", 0, 2, -1, true, false, 4, 2, false, false},
+        {"\n\n", 0, 1, -1, true, true, 1, 1, false, false},
+        {"abc", 0, 1, -1, false, false, 3, 0, false, true},
+        {"", 0, 1, -1, false, true, 0, 0, false, true},
+        {"", 0, 1, -1, true, true, 0, 0, true, false},
+        {"", 0, 1, -1, true, false, 0, 0, false, false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct made m;
+        make(&m, false, cases[i].what, cases[i].first, cases[i].first);
+        m.b.flags = cases[i].closed ? DSTREAM_BATCH_CLOSED : 0;
+        struct ds_left left = {.lines = true,
+                               .has_count = cases[i].count >= 0,
+                               .has_bytes = cases[i].bytes >= 0,
+                               .count = (uint64_t)cases[i].count,
+                               .bytes = (uint64_t)cases[i].bytes};
+        struct ds_checkpoint at = {.in_line = cases[i].was_open};
+        struct ds_span s = ds_span_of(&m.b, &left);
+        cr_expect_eq(s.take - s.first, cases[i].takes, "case %zu", i);
+        cr_expect_eq(s.messages, cases[i].lines, "case %zu", i);
+        cr_expect_eq(ds_span_ends_open(&s, &m.b, &at), cases[i].ends_open, "case %zu", i);
+        ds_span_advance(&s, &m.b, &at, NULL);
+        cr_expect_eq(at.in_line, cases[i].stays_open, "case %zu", i);
+        ds_items_free(&m.items);
+    }
+}
+
+Test(span, a_segment_ends_where_a_line_does)
+{
+    static const struct {
+        const char *what;
+        uint64_t room;
+        bool one;
+        size_t takes;
+    } cases[] = {
+        {"aa\nbb\ncc", 100, false, 8}, {"aa\nbb\ncc", 7, false, 6}, {"aa\nbb\ncc", 5, false, 3},
+        {"aa\nbb\ncc", 2, false, 0},   {"aa\nbb\ncc", 2, true, 3},  {"aa\nbb\ncc", 0, true, 3},
+        {"aabb", 2, true, 4},          {"aabb", 2, false, 0},       {"", 2, true, 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct made m;
+        make(&m, false, cases[i].what, 0, 0);
+        struct ds_left left = {.lines = true};
+        struct ds_span s = ds_span_of(&m.b, &left);
+        s = ds_span_within(&m.b, s, cases[i].room, cases[i].one);
+        cr_expect_eq(s.take, cases[i].takes, "case %zu", i);
+        ds_items_free(&m.items);
+    }
+}
+
 /* A limit is spread over batches. */
 Test(span, what_is_left_is_left_for_the_next)
 {
