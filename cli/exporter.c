@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/http.h"
 #include "base/url.h"
 #include "cli/span.h"
 #include "cli/wall.h"
@@ -40,17 +39,6 @@ static enum dstream_code settle_format(struct ds_exporter *x, bool json)
     return rc == DSTREAM_OK ? ds_format_check_count(&x->left, json, x->err) : rc;
 }
 
-/* Whether the bytes of a stream of this type can come as they are. */
-static enum dstream_code check_exact(const struct ds_exporter *x, const char *type,
-                                     struct dstream_error *err)
-{
-    if (!x->c.sse || !ds_type_is_text(type))
-        return DSTREAM_OK;
-    return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
-                        "SSE changes the bytes of a text stream, so it is not exported by it: use "
-                        "--live long-poll, or auto");
-}
-
 static const char *format_name(const struct ds_exporter *x, enum ds_format_kind format)
 {
     return x->c.form ? x->c.form->name : ds_format_name(format);
@@ -78,7 +66,7 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
     const char *path = ds_export_state_path(x->file);
     enum dstream_code rc = ds_checkpoint_fits(was, &ask, path, err);
     if (rc == DSTREAM_OK)
-        rc = check_exact(x, was->content_type, err);
+        rc = ds_format_exact(x->c.sse, was->content_type, err);
     if (rc != DSTREAM_OK)
         return rc;
     x->at = *was;
@@ -95,16 +83,9 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
 
 static enum dstream_code begin_anew(struct ds_exporter *x, struct dstream_error *err)
 {
-    const char *from = x->c.from ? x->c.from : "-1";
-    if (strlen(from) > DS_TOKEN_MAX)
-        return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "--from is longer than %d bytes",
-                            DS_TOKEN_MAX);
     set_format(x, x->c.format);
     strcpy(x->at.template, x->c.template ? x->c.template : "");
-    strcpy(x->at.from, from);
-    strcpy(x->at.offset, from);
-    x->at.from_skip = x->at.skip = x->c.from_skip;
-    return ds_checkpoint_set_url(&x->at, x->c.url, err);
+    return ds_checkpoint_begin(&x->at, x->c.url, x->c.from, x->c.from_skip, err);
 }
 
 static enum dstream_code open_steps(struct ds_exporter *x, struct dstream_error *err)
@@ -156,10 +137,7 @@ const char *ds_exporter_offset(const struct ds_exporter *x, uint64_t *skip)
 
 const char *ds_exporter_seen(const struct ds_exporter *x, struct ds_witness *w)
 {
-    const struct ds_checkpoint_witness *have = &x->at.witness;
-    *w = (struct ds_witness){.units = have->hashed};
-    memcpy(w->start, have->start, sizeof w->start);
-    memcpy(w->hash, have->hash, sizeof w->hash);
+    ds_span_witness(&x->at, w);
     return x->resumed ? x->at.content_type : NULL;
 }
 
@@ -438,7 +416,7 @@ static enum dstream_code check(struct ds_exporter *x, const char *content_type,
                                const dstream_batch *b)
 {
     struct ds_span s = ds_span_of(b, &x->left);
-    enum dstream_code rc = check_exact(x, content_type, x->err);
+    enum dstream_code rc = ds_format_exact(x->c.sse, content_type, x->err);
     if (rc == DSTREAM_OK)
         rc = check_closed(x, b, &s);
     if (rc == DSTREAM_OK)

@@ -191,6 +191,7 @@ static void note_taken(struct exported *x, const dstream_batch *b, uint64_t befo
     struct ds_exporter_totals now = ds_exporter_totals(x->exporter);
     x->s.up_to_date = (b->flags & (DSTREAM_BATCH_UP_TO_DATE | DSTREAM_BATCH_CLOSED)) &&
                       now.skip == 0 && strcmp(now.offset, b->next) == 0;
+    x->s.closed = now.closed;
     if (now.bytes > before)
         ds_run_took_data(&x->all->run);
     (void)ds_exporter_seen(x->exporter, &witness);
@@ -248,6 +249,7 @@ static void tell(void *ctx, struct ds_status_now *out)
 static void start(struct exported *x)
 {
     struct ds_source_start at = {.recheck = true};
+    x->s.closed = ds_exporter_totals(x->exporter).closed;
     if (ds_exporter_close(x->exporter, &x->s.error) && x->all->directory)
         see_to_commit(x); /* it has to wait for it; there is nothing to be read */
     if (x->s.error.code != DSTREAM_OK || ds_exporter_waits(x->exporter)) {

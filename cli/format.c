@@ -80,6 +80,15 @@ enum dstream_code ds_format_check_terminal(enum ds_format_kind format, const cha
                         "send the output to a file or pipe");
 }
 
+enum dstream_code ds_format_exact(bool sse, const char *content_type, struct dstream_error *err)
+{
+    if (!sse || !ds_type_is_text(content_type))
+        return DSTREAM_OK;
+    return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                        "SSE changes the bytes of a text stream, so it is not exported by it: use "
+                        "--live long-poll, or auto");
+}
+
 /* --- formats ---------------------------------------------------------------------------------- */
 
 static void put_ndjson(struct ds_json_out *o, const dstream_batch *b, size_t from, size_t to)

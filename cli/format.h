@@ -34,6 +34,8 @@ enum dstream_code ds_format_check_count(const struct ds_left *left, bool json,
 /* ERR_ARGUMENT where a terminal would be shown binary data. */
 enum dstream_code ds_format_check_terminal(enum ds_format_kind format, const char *type,
                                            struct dstream_error *err);
+/* Whether the bytes of a stream of this type come as they are, by SSE or not: ERR_ARGUMENT. */
+enum dstream_code ds_format_exact(bool sse, const char *content_type, struct dstream_error *err);
 
 /* Puts the units (messages of JSON, else bytes) from `from` to before `to` of the batch's items.
  *   raw       the bytes

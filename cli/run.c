@@ -111,6 +111,46 @@ int ds_run_unsatisfied(const struct ds_run *r)
     return DS_EXIT_REQUIRE;
 }
 
+static const struct ds_source *at(const struct ds_source *s, size_t stride, size_t i)
+{
+    return (const struct ds_source *)(const void *)((const char *)s + i * stride);
+}
+
+static void say_summary(const struct ds_run *r, const struct ds_source *all, size_t stride,
+                        size_t n)
+{
+    size_t closed = 0, whole = 0, failed = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct ds_source *s = at(all, stride, i);
+        bool error = s->error.code != DSTREAM_OK;
+        if (error)
+            ds_cli_say(r->cli, "%s: %s", s->name, dstream_code_text(s->error.code));
+        failed += error;
+        closed += !error && s->closed;
+        whole += !error && s->whole;
+    }
+    if (failed > 0 || r->cli->opt.verbose > 0)
+        ds_cli_say(r->cli, "%zu streams: %zu failed, %zu read to their ends, %zu of these closed",
+                   n, failed, whole, closed);
+}
+
+int ds_run_summary(const struct ds_run *r, const struct ds_source *s, size_t stride, size_t n,
+                   const struct dstream_error *all)
+{
+    say_summary(r, s, stride, n);
+    if (all->code != DSTREAM_OK)
+        return ds_cli_fail(r->cli, all);
+    for (size_t i = 0; i < n; i++) {
+        if (at(s, stride, i)->error.code != DSTREAM_OK)
+            return (int)ds_exit_of(&at(s, stride, i)->error);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!ds_source_satisfies(at(s, stride, i), at(s, stride, i)->closed))
+            return ds_run_unsatisfied(r);
+    }
+    return DS_EXIT_OK;
+}
+
 /* --- what a reader calls ---------------------------------------------------------------------- */
 
 static enum dstream_flow on_batch(void *ctx, dstream_reader *r, const dstream_batch *b)

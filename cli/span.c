@@ -135,3 +135,11 @@ void ds_span_advance(const struct ds_span *s, const dstream_batch *b, struct ds_
     at->skip = 0;
     at->closed = b->flags & DSTREAM_BATCH_CLOSED;
 }
+
+void ds_span_witness(const struct ds_checkpoint *at, struct ds_witness *out)
+{
+    const struct ds_checkpoint_witness *w = &at->witness;
+    *out = (struct ds_witness){.units = w->hashed};
+    memcpy(out->start, w->start, sizeof out->start);
+    memcpy(out->hash, w->hash, sizeof out->hash);
+}

@@ -36,5 +36,7 @@ bool ds_span_ends_open(const struct ds_span *s, const dstream_batch *b,
 /* It was taken: `at` moves behind it. `k`, which keeps the witness, may be NULL. */
 void ds_span_advance(const struct ds_span *s, const dstream_batch *b, struct ds_checkpoint *at,
                      struct ds_witness_keeper *k);
+/* What has to be found again where a checkpoint is gone on from; units 0 where there is nothing. */
+void ds_span_witness(const struct ds_checkpoint *at, struct ds_witness *out);
 
 #endif

@@ -140,6 +140,20 @@ enum dstream_code ds_checkpoint_set_url(struct ds_checkpoint *c, const char *url
                         DS_CHECKPOINT_URL_MAX);
 }
 
+enum dstream_code ds_checkpoint_begin(struct ds_checkpoint *c, const char *url, const char *from,
+                                      uint64_t skip, struct dstream_error *err)
+{
+    if (!from)
+        from = "-1";
+    if (strlen(from) > DS_TOKEN_MAX)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "--from is longer than %d bytes",
+                            DS_TOKEN_MAX);
+    strcpy(c->from, from);
+    strcpy(c->offset, from);
+    c->from_skip = c->skip = skip;
+    return ds_checkpoint_set_url(c, url, err);
+}
+
 void ds_checkpoint_set_type(struct ds_checkpoint *c, const char *content_type)
 {
     snprintf(c->content_type, sizeof c->content_type, "%s", content_type);

@@ -78,6 +78,10 @@ struct ds_checkpoint_head {
  * of secrets, whose names it lists. ERR_LIMIT where it is too long. */
 enum dstream_code ds_checkpoint_set_url(struct ds_checkpoint *c, const char *url,
                                         struct dstream_error *err);
+/* Makes a zeroed one that of an export of the URL which is to begin at `from` (NULL: at the
+ * beginning). ERR_ARGUMENT where that is too long, ERR_LIMIT. */
+enum dstream_code ds_checkpoint_begin(struct ds_checkpoint *c, const char *url, const char *from,
+                                      uint64_t skip, struct dstream_error *err);
 /* Cut at the array's end. */
 void ds_checkpoint_set_type(struct ds_checkpoint *c, const char *content_type);
 /* Sets the time to now. */
