@@ -31,6 +31,7 @@ struct ds_limits ds_limits_default(void)
         .probe_base = 300000,
         .probe_max = 3600000,
         .hold_shared = 1000,
+        .db_locked = 30000,
         .backoff_growth = 2000,
         .retries = 5,
         .short_count = 3,

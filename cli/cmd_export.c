@@ -20,6 +20,7 @@
 #include "base/alloc.h"
 #include "cli/exporting.h"
 #include "cli/filename.h"
+#include "cli/into_sqlite.h"
 #include "cli/signals.h"
 #include "store/segment.h"
 
@@ -37,49 +38,6 @@ static int finish_one(struct exporting *e)
     if (!x->complete)
         ds_source_say_position(s, t.offset, t.skip, t.closed, "the same command goes on at");
     return ds_source_satisfies(s, t.closed) ? DS_EXIT_OK : ds_run_unsatisfied(&e->run);
-}
-
-/* What became of a stream, in a word or two. */
-static const char *fate_of(const struct exported *x)
-{
-    if (x->s.error.code != DSTREAM_OK)
-        return dstream_code_text(x->s.error.code);
-    return x->s.whole ? NULL : "stopped";
-}
-
-/* Each failure by its name, which may have scrolled away, and how many there are of what. */
-static void say_summary(const struct exporting *e)
-{
-    size_t closed = 0, whole = 0, failed = 0;
-    for (size_t i = 0; i < e->n; i++) {
-        const struct exported *x = &e->streams[i];
-        bool error = x->s.error.code != DSTREAM_OK;
-        if (error)
-            ds_cli_say(e->cli, "%s: %s", x->s.name, fate_of(x));
-        failed += error;
-        closed += !error && ds_exporter_totals(x->exporter).closed;
-        whole += !error && x->s.whole;
-    }
-    if (failed > 0 || e->cli->opt.verbose > 0)
-        ds_cli_say(e->cli, "%zu streams: %zu failed, %zu read to their ends, %zu of these closed",
-                   e->n, failed, whole, closed);
-}
-
-static int finish_all(struct exporting *e)
-{
-    say_summary(e);
-    if (e->error.code != DSTREAM_OK)
-        return ds_cli_fail(e->cli, &e->error);
-    for (size_t i = 0; i < e->n; i++) {
-        if (e->streams[i].s.error.code != DSTREAM_OK)
-            return (int)ds_exit_of(&e->streams[i].s.error);
-    }
-    for (size_t i = 0; i < e->n; i++) {
-        const struct exported *x = &e->streams[i];
-        if (!ds_source_satisfies(&x->s, ds_exporter_totals(x->exporter).closed))
-            return ds_run_unsatisfied(&e->run);
-    }
-    return DS_EXIT_OK;
 }
 
 /* --- the streams' names ----------------------------------------------------------------------- */
@@ -144,6 +102,8 @@ static enum dstream_code gather_names(struct ds_cli *c, const char ***args,
     c->args = *args;
     c->nargs = n;
     ds_buf_free(&text);
+    if (rc == DSTREAM_OK && n == 0)
+        rc = ds_error_set(err, DSTREAM_ERR_ARGUMENT, "--list: %s names no stream", c->opt.list);
     return rc;
 }
 
@@ -160,14 +120,20 @@ static int check_options(struct ds_cli *c)
     int rc = ds_cli_check_range(c);
     if (rc != DS_EXIT_OK)
         return rc;
+    if (o->table && !o->sqlite)
+        return ds_cli_usage(c, "--table is for --sqlite");
+    if (o->sqlite && (rc = ds_into_sqlite_check(c)) != DS_EXIT_OK)
+        return rc;
     if (o->output && o->directory)
         return ds_cli_usage(c, "--output and --directory exclude each other");
-    if (o->list && !o->directory)
-        return ds_cli_usage(c, "--list is for --directory");
+    if (o->list && !o->directory && !o->sqlite)
+        return ds_cli_usage(c, "--list is for --directory and --sqlite");
     if (o->rotate_name && !rotates(o))
         return ds_cli_usage(c, "--rotate-name is for --rotate-size and --rotate-time");
     if (c->nargs == 0 && !o->list)
         return ds_cli_usage(c, "no stream is named");
+    if (o->sqlite)
+        return DS_EXIT_OK;
     if (c->nargs > 1 && !o->directory)
         return ds_cli_usage(
             c, o->command == DS_CMD_RECORD
@@ -312,9 +278,6 @@ static enum dstream_code set_up(struct exporting *e, struct dstream_error *err)
         rc = name_stream(e, i, err);
     if (rc != DSTREAM_OK)
         return rc;
-    if (e->n == 0)
-        return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "--list: %s names no stream",
-                            e->cli->opt.list);
     if (e->cli->opt.directory)
         return open_all(e, err);
     return open_one(e, &e->streams[0], err);
@@ -346,11 +309,15 @@ int ds_cmd_export(struct ds_cli *c)
     struct dstream_error err = {0};
     const char **args;
     enum dstream_code rc = gather_names(c, &args, &err);
-    if (rc == DSTREAM_OK)
+    if (rc == DSTREAM_OK && !c->opt.sqlite)
         rc = set_up(&e, &err);
-    if (rc == DSTREAM_OK) {
+    if (rc == DSTREAM_OK && c->opt.sqlite) {
+        status = ds_into_sqlite(c);
+    } else if (rc == DSTREAM_OK) {
         ds_exporting_run(&e);
-        status = e.directory ? finish_all(&e) : finish_one(&e);
+        status = e.directory
+                     ? ds_run_summary(&e.run, &e.streams->s, sizeof *e.streams, e.n, &e.error)
+                     : finish_one(&e);
     } else {
         status = ds_cli_fail(c, &err);
     }

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "store/exports.h"
 #include "store/log.h"
+#include "store/sqlite.h"
 
 /* More than all fields of a checkpoint can take, each byte of them escaped: reserved at once, so
  * that no addition has to be checked. */
@@ -52,6 +53,8 @@ static void show_output(struct ds_buf *b, const struct ds_checkpoint *c)
                     ds_type_is_json(c->content_type) ? "messages" : "bytes");
         return;
     }
+    if (strcmp(c->format, DS_SQLITE_FORMAT) == 0)
+        return;
     if (!c->has_output) {
         show(b, "output", "none (to a pipe: at least once)");
         return;
@@ -96,7 +99,7 @@ static void show_all(struct ds_buf *b, const char *path, const struct ds_checkpo
 {
     if (c->file[0])
         show(b, "file", c->file);
-    else
+    else if (*path)
         show(b, "state", path);
     show(b, "time", c->time);
     show(b, "url", c->url);
@@ -180,6 +183,26 @@ static enum dstream_code show_directory(struct ds_cli *cli, const char *path, st
     }
     ds_buf_free(&l.b);
     return rc;
+}
+
+static void show_row(void *ctx, const char *table, const struct ds_checkpoint *c)
+{
+    struct listing *l = ctx;
+    if (!l->json && ds_buf_reserve(&l->b, SHOWN_MAX) == DSTREAM_OK)
+        ds_buf_addf(&l->b, "%stable: %s", l->b.len ? "\n" : "", table);
+    show_line(ctx, c);
+}
+
+static int show_database(struct ds_cli *cli, const char *path)
+{
+    struct listing l = {.json = cli->opt.json};
+    struct dstream_error err = {0};
+    ds_buf_init(&l.b, SIZE_MAX);
+    if (ds_sqlite_show(cli->fileops, path, show_row, &l, &err) == DSTREAM_OK)
+        err = l.err;
+    flush_to_stdout(&l.b, &err);
+    ds_buf_free(&l.b);
+    return err.code == DSTREAM_OK ? ds_cli_flush(cli) : ds_cli_fail(cli, &err);
 }
 
 /* The state of the output or the directory `name`, else `name` itself. The path that was taken is
@@ -305,6 +328,14 @@ int ds_cmd_state(struct ds_cli *c)
         return ds_cli_usage(c, "state %s: give one file", what);
     if (show && ds_log_is(c->fileops, c->args[1]))
         return ds_state_show_journal(c, c->args[1]);
+    bool database = ds_sqlite_is(c->fileops, c->args[1]);
+    if (database && !show)
+        return ds_cli_usage(c,
+                            "state %s: it is not for a database, whose positions are in its "
+                            "table " DS_SQLITE_STREAMS,
+                            what);
+    if (database)
+        return show_database(c, c->args[1]);
     return show ? show_state(c, c->args[1])
                 : act_on(c, what, c->args[1], c->nargs == 3 ? c->args[2] : NULL);
 }

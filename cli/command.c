@@ -283,7 +283,7 @@ int ds_cli_check_range(struct ds_cli *c)
         return ds_cli_usage(c, "--live says how to follow: add --follow or --until closed");
     if (o->overwrite && o->append)
         return ds_cli_usage(c, "--overwrite and --append exclude each other");
-    if ((o->overwrite || o->append) && !o->output && !o->directory)
+    if ((o->overwrite || o->append) && !o->output && !o->directory && !o->sqlite)
         return ds_cli_usage(c, "--overwrite and --append are for --output");
     if (o->reset && !o->state && !(o->command & DS_CMD_EXPORTS))
         return ds_cli_usage(c, "--reset is for --state");

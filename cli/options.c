@@ -23,7 +23,7 @@
 const struct ds_command_info ds_command_table[DS_COMMANDS] = {
     {"read", DS_CMD_READ, "URL...", "print streams from the beginning up to where they end now"},
     {"tail", DS_CMD_TAIL, "URL...", "print what is appended to streams from now on"},
-    {"export", DS_CMD_EXPORT, "URL... -o FILE|-d DIR",
+    {"export", DS_CMD_EXPORT, "URL... -o FILE|-d DIR|--sqlite DB",
      "write streams to files, each byte once, over any interruption"},
     {"record", DS_CMD_RECORD, "URL -o FILE",
      "keep a stream's answers in a file, with their timing"},
@@ -618,6 +618,14 @@ const struct ds_option ds_option_table[] = {
      "Export the streams that FILE names as well, one a line. Empty lines, and those that begin "
      "with #, are left out. - is standard input.",
      set_text, AT(list)},
+    {"sqlite", 0, "DB", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "sqlite",
+     "Write to a database of SQLite, which is made where it is not there: a row for each message, "
+     "or "
+     "piece of bytes, and the position in the same transaction. With --reset, --overwrite removes "
+     "the rows of the stream, and --append keeps them. --count and --bytes are for each stream.",
+     set_text, AT(sqlite)},
+    {"table", 0, "NAME", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "table",
+     "The table of --sqlite that the rows go to. The default is messages.", set_text, AT(table)},
     {"overwrite", 0, NULL, false, false, DS_GROUP_OUTPUT,
      DS_CMD_READ | DS_CMD_EXPORT | DS_CMD_RECORD, "overwrite",
      "Replace a file that exists. An export that goes on from a state needs no such option, and "

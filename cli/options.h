@@ -84,6 +84,8 @@ struct ds_cli_options {
     const char *output;    /* -o */
     const char *directory; /* -d */
     const char *list;      /* --list */
+    const char *sqlite;    /* --sqlite */
+    const char *table;     /* --table; NULL: not given */
     uint64_t rotate_size;  /* 0: not by size */
     int64_t rotate_time;   /* ms; -1: not by time */
     const char *rotate_name;

@@ -12,7 +12,7 @@ cd "$root"
 
 build_packages="gcc libc6-dev make autoconf automake libtool pkg-config libcurl4-openssl-dev libb64-dev
   libcjson-dev libxxhash-dev libmicrohttpd-dev zlib1g-dev
-  libzstd-dev"
+  libzstd-dev libsqlite3-dev"
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }

@@ -42,7 +42,7 @@ static const struct {
     LIMIT(COUNT, redirects),       LIMIT(COUNT, json_depth),  LIMIT(SIZE, max_event),
     LIMIT(TIME, hold_shared),      LIMIT(TIME, replica_lag),  LIMIT(TIME, probe_base),
     LIMIT(TIME, probe_max),        LIMIT(SIZE, max_part),     LIMIT(SIZE, max_body),
-    LIMIT(SIZE, max_head),         LIMIT(SIZE, max_witness),
+    LIMIT(SIZE, max_head),         LIMIT(SIZE, max_witness),  LIMIT(TIME, db_locked),
 #undef LIMIT
 };
 
