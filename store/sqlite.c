@@ -33,10 +33,19 @@ struct ds_sqlite {
 
 /* --- errors ----------------------------------------------------------------------------------- */
 
-/* What a system call said, where there was one. */
+/* What a system call said, where there was one. SQLite does not keep that of a commit. */
+static int system_errno(sqlite3 *db)
+{
+    static const int telling[] = {ENOSPC, EDQUOT, EFBIG, EROFS, EIO};
+    int now = errno, kept = db ? sqlite3_system_errno(db) : 0;
+    for (size_t i = 0; kept == 0 && i < sizeof telling / sizeof *telling; i++)
+        kept = now == telling[i] ? now : 0;
+    return kept;
+}
+
 static const char *reason_of(sqlite3 *db, int rc)
 {
-    int system = db ? sqlite3_system_errno(db) : 0;
+    int system = system_errno(db);
     if ((rc & 0xff) == SQLITE_FULL)
         return system == EDQUOT || system == EFBIG ? ds_errno_text(system) : ds_errno_text(ENOSPC);
     if (((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CANTOPEN) && system != 0)
@@ -91,6 +100,7 @@ static enum dstream_code failed(struct ds_sqlite *d, const char *what, int rc,
 
 static enum dstream_code broken(const struct ds_sqlite *d, struct dstream_error *err)
 {
+    errno = 0;
     if (d->error.code != DSTREAM_OK)
         *err = d->error;
     return d->error.code;
