@@ -102,8 +102,8 @@ void ds_source_say_position(const struct ds_source *s, const char *offset, uint6
 bool ds_source_satisfies(const struct ds_source *s, bool closed);
 /* Says that it does not. Returns DS_EXIT_REQUIRE. */
 int ds_run_unsatisfied(const struct ds_run *r);
-/* The end of a run of `n` of them, which are `stride` bytes apart: names each that has failed, which
- * was said before and may have scrolled away, and how many there are of what. `all` is why
+/* The end of a run of `n` of them, which are `stride` bytes apart: names each that has failed,
+ * which was said before and may have scrolled away, and how many there are of what. `all` is why
  * everything failed. Returns the exit code. */
 int ds_run_summary(const struct ds_run *r, const struct ds_source *s, size_t stride, size_t n,
                    const struct dstream_error *all);
