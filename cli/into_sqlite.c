@@ -22,7 +22,7 @@
 #include "cli/wall.h"
 #include "store/sqlite.h"
 
-#define AGAIN_MS 20   /* until a database that was locked is tried again */
+#define AGAIN_MS 50   /* until a database that was locked is tried again */
 #define MOST_MS  1000 /* that a transaction waits for data to make it large enough */
 
 struct filling;
@@ -34,7 +34,7 @@ struct filled {
     struct ds_witness_keeper keeper;
     struct ds_left left;
     bool resumed;
-    bool confirmed; /* it is in the database, as of the transaction */
+    bool confirmed; /* it is in the database, or in the transaction */
     bool moved;     /* since the last commit */
     bool over;      /* what became of it was seen to */
     bool complete;  /* an earlier run has left nothing to do */
@@ -234,10 +234,8 @@ static enum dstream_code confirm(struct filled *x, const dstream_batch *b,
 {
     struct ds_sqlite_stream *in = &x->in;
     const char *from = strcmp(b->start, "now") == 0 ? b->next : b->start;
-    if (x->confirmed || x->resumed) {
-        x->confirmed = true;
+    if (x->confirmed)
         return DSTREAM_OK;
-    }
     strcpy(in->at.from_offset, from);
     strcpy(in->at.offset, from);
     in->at.skip = b->skip;
@@ -276,11 +274,16 @@ static enum dstream_code put_batch(struct filled *x, const dstream_batch *b,
     return rc;
 }
 
+static enum dstream_code check_exact(const struct filled *x, const char *content_type,
+                                     struct dstream_error *err)
+{
+    return ds_format_exact(ds_cli_live(&x->all->cli->opt) == DSTREAM_LIVE_SSE, content_type, err);
+}
+
 static enum dstream_code check(struct filled *x, const char *content_type, bool json,
                                struct dstream_error *err)
 {
-    bool sse = ds_cli_live(&x->all->cli->opt) == DSTREAM_LIVE_SSE;
-    enum dstream_code rc = ds_format_exact(sse, content_type, err);
+    enum dstream_code rc = check_exact(x, content_type, err);
     if (rc == DSTREAM_OK)
         rc = ds_format_counts(x->left.has_count, json, err);
     ds_checkpoint_set_type(&x->in.at, content_type);
@@ -465,8 +468,9 @@ static enum dstream_code go_on(struct filled *x, struct dstream_error *err)
     const struct ds_cli_options *o = &x->all->cli->opt;
     struct ds_checkpoint_ask ask = {
         .url = x->s.url.data, .from = o->from, .from_skip = o->from_skip};
-    x->resumed = true;
-    return ds_checkpoint_fits(&x->in.at, &ask, o->sqlite, err);
+    x->resumed = x->confirmed = true;
+    enum dstream_code rc = ds_checkpoint_fits(&x->in.at, &ask, o->sqlite, err);
+    return rc == DSTREAM_OK ? check_exact(x, x->in.at.content_type, err) : rc;
 }
 
 /* Its position is to be forgotten, but its rows cannot just lie there. */

@@ -18,7 +18,7 @@
 #include "store/place.h"
 
 #define OPEN_WAIT_MS 10000 /* for others, before anything is read of streams */
-#define WAIT_MS      50    /* then; whoever calls tries again */
+#define WAIT_MS      10    /* then; whoever calls tries again */
 
 enum statement { INSERT, ADD, MOVE, MARK, KEEP, UNDO, STATEMENTS };
 
