@@ -284,8 +284,9 @@ static enum dstream_code check(struct filled *x, const char *content_type, bool 
                                struct dstream_error *err)
 {
     enum dstream_code rc = check_exact(x, content_type, err);
-    if (rc == DSTREAM_OK)
-        rc = ds_format_counts(x->left.has_count, json, err);
+    if (rc == DSTREAM_OK && x->left.has_count && !json)
+        rc = ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                          "--count counts messages, which only JSON streams have: use --bytes");
     ds_checkpoint_set_type(&x->in.at, content_type);
     return rc;
 }
