@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -438,7 +439,7 @@ Test(sqlite, who_reads_meanwhile_is_waited_for_where_there_is_no_log)
 /* --- a disk that fails ------------------------------------------------------------------------ */
 
 /* SQLite's own way to files, of which the n-th call that changes or syncs something fails, or is
- * where the process ends. */
+ * where the process ends. What was synced of each file is kept beside it. */
 static struct {
     long left; /* until then */
     int code;  /* what it fails with; 0: the process ends */
@@ -448,7 +449,14 @@ static struct {
 struct faulty_file {
     sqlite3_file base;
     sqlite3_file *real;
+    char kept[32]; /* "" for what is temporary */
 };
+
+static void name_kept(const char *name, char kept[32])
+{
+    const char *slash = name ? strrchr(name, '/') : NULL;
+    snprintf(kept, 32, "%s%s", name ? "kept-" : "", slash ? slash + 1 : name ? name : "");
+}
 
 static int counted(void)
 {
@@ -486,11 +494,22 @@ PASS(xShmMap, (sqlite3_file * f, int i, int n, int k, void volatile **p), (REAL(
 PASS(xShmLock, (sqlite3_file * f, int i, int n, int k), (REAL(f), i, n, k))
 PASS(xShmUnmap, (sqlite3_file * f, int k), (REAL(f), k))
 
-/* Nothing here is cut off from power, so that time is saved. */
+/* Nothing here is really cut off from power, so that time is saved. */
 static int pass_xSync(sqlite3_file *f, int flags)
 {
-    (void)f, (void)flags;
-    return counted();
+    const char *kept = ((struct faulty_file *)(void *)f)->kept;
+    sqlite3_int64 n = 0;
+    int rc = counted();
+    (void)flags;
+    if (rc != SQLITE_OK || !*kept || REAL(f)->pMethods->xFileSize(REAL(f), &n) != SQLITE_OK)
+        return rc;
+    char *all = malloc((size_t)n + 1);
+    FILE *to = fopen(kept, "we");
+    cr_assert(all && to);
+    cr_assert(n == 0 || REAL(f)->pMethods->xRead(REAL(f), all, (int)n, 0) == SQLITE_OK);
+    cr_assert(fwrite(all, 1, (size_t)n, to) == (size_t)n && fclose(to) == 0);
+    free(all);
+    return rc;
 }
 
 static void pass_xShmBarrier(sqlite3_file *f)
@@ -521,6 +540,7 @@ static int open_faulty(sqlite3_vfs *v, const char *name, sqlite3_file *f, int fl
                                                NULL};
     (void)v;
     f->pMethods = NULL;
+    name_kept(name, ((struct faulty_file *)(void *)f)->kept);
     REAL(f) = (sqlite3_file *)(void *)((struct faulty_file *)(void *)f + 1);
     int rc = flags & SQLITE_OPEN_CREATE ? counted() : SQLITE_OK;
     if (rc == SQLITE_OK)
@@ -534,6 +554,10 @@ static int delete_faulty(sqlite3_vfs *v, const char *name, int sync)
 {
     (void)v;
     int rc = counted();
+    char kept[32];
+    name_kept(name, kept);
+    if (rc == SQLITE_OK && sync)
+        (void)unlink(kept);
     return rc == SQLITE_OK ? faulty.real->xDelete(faulty.real, name, sync) : rc;
 }
 
@@ -550,8 +574,9 @@ static void fail_from_now(void)
 
 enum { BATCHES = 3 };
 
-/* Goes on with a stream of so many batches, one a commit; how many it says are committed. */
-static int job(enum dstream_code *why)
+/* Goes on with a stream of so many batches, one a commit; how many it says are committed, which
+ * `tell` hears of at once. */
+static int job(enum dstream_code *why, int *tell)
 {
     static const char *const offsets[] = {"-1", "a", "b", "c"};
     struct dstream_error err = {0};
@@ -561,6 +586,8 @@ static int job(enum dstream_code *why)
     *why = ds_sqlite_open(&d, &usual, &err);
     if (*why != DSTREAM_OK)
         return said;
+    int ignored;
+    tell = tell ? tell : &ignored;
     *why = ds_sqlite_find(d, "http://h/s", &s, &err);
     if (*why == DSTREAM_OK && s.id == 0)
         s = stream("http://h/s", NULL);
@@ -574,7 +601,7 @@ static int job(enum dstream_code *why)
         if (*why == DSTREAM_OK)
             *why = commit(d, &s, &err);
         if (*why == DSTREAM_OK)
-            said = at;
+            *tell = said = at;
         else
             cr_expect_neq(err.message[0], '\0');
     }
@@ -609,6 +636,23 @@ static void clear(void)
     (void)unlink("db-wal");
     (void)unlink("db-shm");
     (void)unlink("db-journal");
+    (void)unlink("kept-db");
+    (void)unlink("kept-db-wal");
+    (void)unlink("kept-db-journal");
+}
+
+/* All that was not synced is lost. */
+static void cut_power(void)
+{
+    static const char *const names[] = {"db", "db-wal", "db-journal"};
+    (void)unlink("db-shm");
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char kept[32];
+        name_kept(names[i], kept);
+        (void)unlink(names[i]);
+        if (access(kept, F_OK) == 0)
+            cr_assert_eq(rename(kept, names[i]), 0);
+    }
 }
 
 /* `sql` makes the database that it begins with; NULL: there is none. */
@@ -622,7 +666,7 @@ static void fail_at_each(const char *sql, int code)
             do_once(sql);
         faulty.left = n;
         faulty.code = code;
-        int said = job(&why);
+        int said = job(&why, NULL);
         bool reached = faulty.left < 0;
         faulty.left = -1;
         fits(n, said);
@@ -632,30 +676,36 @@ static void fail_at_each(const char *sql, int code)
         }
         /* A checkpoint that fails, as after the last commit, is no failure of a commit. */
         cr_assert(said == BATCHES || why == DSTREAM_ERR_IO, "at %ld: %d", n, why);
-        cr_assert(job(&why) == BATCHES || said == BATCHES, "at %ld: %d", n, why);
+        cr_assert(job(&why, NULL) == BATCHES || said == BATCHES, "at %ld: %d", n, why);
         fits(n, BATCHES);
     }
 }
 
-static void die_at_each(const char *sql)
+/* The process, or the machine. */
+static void die_at_each(const char *sql, bool machine)
 {
     enum dstream_code why;
+    int *said = mmap(NULL, sizeof *said, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(said, MAP_FAILED);
     fail_from_now();
     for (long n = 0;; n++) {
         clear();
         if (sql)
             do_once(sql);
+        *said = -1;
         pid_t pid = fork();
         if (pid == 0) {
             faulty.left = n;
             faulty.code = 0;
-            _exit(job(&why) == BATCHES ? 0 : 1);
+            _exit(job(&why, said) == BATCHES ? 0 : 1);
         }
         int status;
         cr_assert_eq(waitpid(pid, &status, 0), pid);
         cr_assert(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
-        fits(n, 0);
-        cr_assert(job(&why) == BATCHES || why == DSTREAM_OK, "at %ld: %d", n, why);
+        if (machine)
+            cut_power();
+        fits(n, *said);
+        cr_assert(job(&why, NULL) == BATCHES || why == DSTREAM_OK, "at %ld: %d", n, why);
         fits(n, BATCHES);
         if (!WIFSIGNALED(status))
             return;
@@ -681,10 +731,20 @@ Test(sqlite, each_write_and_sync_fails_once_with_a_journal)
 
 Test(sqlite, it_dies_at_each_write_and_sync)
 {
-    die_at_each(NULL);
+    die_at_each(NULL, false);
 }
 
 Test(sqlite, it_dies_at_each_write_and_sync_with_a_journal)
 {
-    die_at_each(JOURNALLED);
+    die_at_each(JOURNALLED, false);
+}
+
+Test(sqlite, power_fails_at_each_write_and_sync)
+{
+    die_at_each(NULL, true);
+}
+
+Test(sqlite, power_fails_at_each_write_and_sync_with_a_journal)
+{
+    die_at_each(JOURNALLED, true);
 }
