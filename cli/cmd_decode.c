@@ -258,12 +258,31 @@ static enum ds_sse_kind kind_of(const struct ds_cli_options *o)
     return o->type && ds_type_is_json(o->type) ? DS_SSE_JSON : DS_SSE_TEXT;
 }
 
+/* What no control event has covered is not delivered, and here nobody will send it again. */
+static enum dstream_code check_end(struct decoding *d, const struct ds_events *e)
+{
+    if (e->ended)
+        return DSTREAM_OK;
+    if (ds_sse_midway(&e->parser))
+        return ds_error_set(&d->error, DSTREAM_ERR_PARSE,
+                            "the input is cut off in the event at byte %llu of the event stream",
+                            (unsigned long long)ds_sse_event_pos(&e->parser));
+    if (e->staged.bytes.len > 0)
+        return ds_error_set(&d->error, DSTREAM_ERR_PARSE,
+                            "the input is cut off: no control event covers the last %zu bytes of "
+                            "data, so they are no batch",
+                            e->staged.bytes.len);
+    return DSTREAM_OK;
+}
+
 static enum dstream_code decode_batches(struct ds_cli *c, struct decoding *d, int fd)
 {
     struct ds_events e;
     ds_events_init(&e, &c->limits);
     ds_events_reset(&e, kind_of(&c->opt));
     enum dstream_code rc = decode_all(d, fd, feed_events, &e);
+    if (rc == DSTREAM_OK)
+        rc = check_end(d, &e);
     ds_events_free(&e);
     return rc;
 }

@@ -60,6 +60,12 @@ bool ds_sse_retry(const struct ds_sse_parser *s, uint64_t *ms)
     return s->has_retry;
 }
 
+bool ds_sse_midway(const struct ds_sse_parser *s)
+{
+    return s->has_data || s->name.len > 0 || (s->state == ST_NAME && s->field_len > 0) ||
+           (s->state > ST_NAME && s->field == FIELD_EVENT);
+}
+
 uint64_t ds_sse_pos(const struct ds_sse_parser *s)
 {
     return s->pos;

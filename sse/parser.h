@@ -66,6 +66,9 @@ void ds_sse_reset(struct ds_sse_parser *p);
  * dropped (WHATWG). */
 enum dstream_code ds_sse_feed(struct ds_sse_parser *p, const char *bytes, size_t n,
                               size_t *consumed);
+/* An event is under way that has data or a name, or part of a line that may be: dropped, were this
+ * the end. */
+bool ds_sse_midway(const struct ds_sse_parser *p);
 /* The last `retry` field, in milliseconds; false where there was none. */
 bool ds_sse_retry(const struct ds_sse_parser *p, uint64_t *ms);
 /* Bytes consumed since ds_sse_init() or ds_sse_reset(). */

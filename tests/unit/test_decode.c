@@ -205,9 +205,11 @@ BATCHES(what_a_control_event_says, "",
                 CONTROL(NEXT("q") ",\"streamClosed\":true"),
         B("", "o", "\"7\"", "true", "false") B("", "p", "null", "false", "false")
             B("", "q", "null", "true", "true"))
-BATCHES(data_without_a_control_event_is_no_batch, "",
-        DATA("a") CONTROL(NEXT("o")) DATA("b") "event: control\ndata: {" NEXT("p") "}\n",
+BATCHES(a_comment_may_be_cut, "", DATA("a") CONTROL(NEXT("o")) ": c\nid: 1\nretry: 5\n:",
         B("YQ==", "o", "null", "false", "false"))
+BATCHES(an_event_behind_the_end_may_be_cut, "",
+        CONTROL(NEXT("o") ",\"streamClosed\":true") DATA("b") "event: cont",
+        B("", "o", "null", "true", "true"))
 BATCHES(nothing_is_read_behind_the_end, "",
         DATA("a") CONTROL(NEXT("o") ",\"streamClosed\":true") DATA("b") CONTROL("no"),
         B("YQ==", "o", "null", "true", "true"))
@@ -261,6 +263,16 @@ MALFORMED(two_arrays, "json", DATA("[1][2]"), "", "is not valid JSON")
 MALFORMED(half_an_array, "json", DATA("[1"), "", "is not valid JSON")
 MALFORMED(no_value, "json", DATA("[1,]"), "", "is not valid JSON")
 MALFORMED(an_empty_payload, "json", "event: data\ndata\n\n", "", "is not valid JSON")
+MALFORMED(data_without_a_control_event, "", DATA("a") CONTROL(NEXT("o")) DATA("b") DATA("cd"),
+          B("YQ==", "o", "null", "false", "false"), "the last 3 bytes of data")
+MALFORMED(a_control_event_without_its_end, "",
+          DATA("a") CONTROL(NEXT("o")) DATA("b") "event: control\ndata: {" NEXT("p") "}\n",
+          B("YQ==", "o", "null", "false", "false"), "cut off in the event at byte 89")
+MALFORMED(data_without_its_end, "", CONTROL(NEXT("o")) "data: b\nevent: data\n",
+          B("", "o", "null", "false", "false"), "cut off in the event")
+MALFORMED(the_name_of_a_field_that_is_cut, "", "eve", "", "cut off in the event at byte 0")
+MALFORMED(an_empty_name_that_is_cut, "", "event: ", "", "cut off in the event at byte 0")
+MALFORMED(a_name_that_is_cut, "", "event: data\n", "", "cut off in the event at byte 0")
 /* Also where no control event has covered it. */
 MALFORMED(a_bad_payload_behind_good_ones, "json", DATA("[1]") DATA("x") CONTROL(NEXT("o")), "",
           "at byte 23 of the event stream")
