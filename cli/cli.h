@@ -33,6 +33,7 @@ enum ds_exit {
 };
 
 struct ds_fileops; /* store/fileops.h */
+struct ds_notify;  /* cli/notify.h */
 
 /* One run of the command. */
 struct ds_cli {
@@ -42,6 +43,8 @@ struct ds_cli {
     const char *const *args;          /* operands: URLs, files */
     size_t nargs;
     FILE *err;                          /* diagnostics */
+    bool journal;                       /* they go to the journal */
+    struct ds_notify *notify;           /* NULL: there is no service manager */
     struct ds_credentials *credentials; /* NULL: none that can be renewed; cli/credentials.h */
     /* Called before a line is printed there: a status line gets out of the way. May be NULL. */
     void (*before_message)(void *ctx);

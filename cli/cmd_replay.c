@@ -113,7 +113,8 @@ static void tell(void *ctx, struct ds_status_now *out)
                                   .messages = r->messages,
                                   .offset = r->player.at.offset,
                                   .doing = "playing",
-                                  .retry_at = DS_NEVER};
+                                  .retry_at = DS_NEVER,
+                                  .answered = true};
 }
 
 static void run(struct replaying *r)

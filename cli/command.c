@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "cli/credentials.h"
 #include "cli/headers.h"
+#include "cli/notify.h"
 
 #define TEXT_MAX ((size_t)64 * 1024) /* of one message */
 
@@ -90,6 +91,14 @@ static const char *advice_on(const struct ds_cli *c, const struct dstream_error 
 
 /* --- messages --------------------------------------------------------------------------------- */
 
+/* How grave a line is, as syslog(3) counts: the journal takes that off its beginning. */
+static const char *priority(const struct ds_cli *c, const char *level)
+{
+    if (!c->journal)
+        return "";
+    return strcmp(level, "error") == 0 ? "<3>" : strcmp(level, "warning") == 0 ? "<4>" : "<6>";
+}
+
 /* One write, so that lines of several processes stay whole. */
 static void put_line(struct ds_cli *c, const struct ds_buf *line)
 {
@@ -100,11 +109,12 @@ static void put_line(struct ds_cli *c, const struct ds_buf *line)
 }
 
 /* As text what a terminal must not see is made visible. */
-static void print_text(struct ds_cli *c, const char *before, const struct ds_buf *text)
+static void print_text(struct ds_cli *c, const char *level, const char *before,
+                       const struct ds_buf *text)
 {
     struct ds_buf line;
     ds_buf_init(&line, 4 * TEXT_MAX + 32);
-    if (ds_buf_addf(&line, "dstream: %s", before) == DSTREAM_OK &&
+    if (ds_buf_addf(&line, "%sdstream: %s", priority(c, level), before) == DSTREAM_OK &&
         ds_terminal_escape(&line, text->data, text->len) == DSTREAM_OK &&
         ds_buf_addc(&line, '\n') == DSTREAM_OK)
         put_line(c, &line);
@@ -135,7 +145,7 @@ static void print_json(struct ds_cli *c, const char *level, int exit, const stru
 {
     struct ds_buf line;
     ds_buf_init(&line, 16 * TEXT_MAX);
-    ds_buf_addf(&line, "{\"level\":\"%s\"", level);
+    ds_buf_addf(&line, "%s{\"level\":\"%s\"", priority(c, level), level);
     add_member(&line, "message", text->data, text->len);
     if (exit >= 0)
         ds_buf_addf(&line, ",\"exit\":%d", exit);
@@ -161,7 +171,7 @@ static void print_va(struct ds_cli *c, const char *level, const char *before, co
     if (c->opt.json_errors)
         print_json(c, level, -1, &text, NULL);
     else
-        print_text(c, before, &text);
+        print_text(c, level, before, &text);
     ds_buf_free(&text);
 }
 
@@ -187,7 +197,7 @@ int ds_cli_fail(struct ds_cli *c, const struct dstream_error *e)
         print_json(c, "error", exit, &text, e);
     } else {
         add_error(c, &text, e);
-        print_text(c, "", &text);
+        print_text(c, "error", "", &text);
     }
     ds_buf_free(&text);
     return exit;
@@ -206,7 +216,7 @@ int ds_cli_usage(struct ds_cli *c, const char *fmt, ...)
     if (c->opt.json_errors)
         print_json(c, "error", DS_EXIT_USAGE, &text, NULL);
     else
-        print_text(c, "", &text);
+        print_text(c, "error", "", &text);
     ds_buf_free(&text);
     return DS_EXIT_USAGE;
 }
@@ -451,10 +461,15 @@ int ds_cli_main(int argc, char **argv)
     struct ds_cli c = {.limits = ds_limits_default(), .err = stderr};
     ds_cli_options_init(&c.opt);
     ds_cli_hooks(&c);
+    c.journal = ds_notify_journal(c.err);
+    c.notify = ds_notify_new();
     const char **args = ds_calloc((size_t)argc + 1, sizeof *args);
     int status = DS_EXIT_FAILURE;
     if (args)
         status = parse_and_start(&c, argc, argv, args);
+    if (status == DS_EXIT_OK)
+        ds_notify_ready(c.notify); /* it had nothing to wait for */
+    ds_notify_free(c.notify);
     ds_free(args);
     ds_credentials_free(&c);
     ds_cli_options_free(&c.opt);

@@ -8,6 +8,8 @@
 
 /* For each microsecond that syncing takes, so many more without it. */
 #define PAUSE 4
+/* A commit that is so much overdue has been forgotten. */
+#define OVERDUE_MS 30000
 
 /* --- when to commit --------------------------------------------------------------------------- */
 
@@ -101,6 +103,7 @@ static void on_sync(void *ctx)
 {
     struct exporting *e = ctx;
     struct exported *x = &e->streams[0];
+    e->synced = ds_loop_now(e->run.loop);
     if (e->directory) {
         step(e);
         return;
@@ -228,6 +231,24 @@ static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batc
 
 /* --- running ---------------------------------------------------------------------------------- */
 
+/* What is due to be committed waits, and nothing was committed for long: no timer can be that late.
+ */
+static bool overdue(const struct exporting *e, const struct exported *x)
+{
+    int64_t due = x->over ? DS_NEVER : ds_exporter_due(x->exporter);
+    return due != DS_NEVER &&
+           ds_loop_now(e->run.loop) - (due > e->synced ? due : e->synced) > OVERDUE_MS;
+}
+
+static bool any_good(const struct exporting *e)
+{
+    for (size_t i = 0; i < e->n; i++) {
+        if (e->streams[i].s.error.code == DSTREAM_OK)
+            return true;
+    }
+    return false;
+}
+
 static void tell(void *ctx, struct ds_status_now *out)
 {
     struct exporting *e = ctx;
@@ -235,9 +256,12 @@ static void tell(void *ctx, struct ds_status_now *out)
     while (i + 1 < e->n && e->streams[i].over)
         i++;
     ds_source_tell(&e->streams[i].s, out);
+    out->answered = any_good(e);
     for (size_t k = 0; k < e->n; k++) {
+        out->answered &= ds_source_answered(&e->streams[k].s);
         if (!e->streams[k].exporter)
             continue;
+        out->stuck |= overdue(e, &e->streams[k]);
         struct ds_exporter_totals t = ds_exporter_totals(e->streams[k].exporter);
         out->bytes += t.bytes;
         out->messages += t.messages;

@@ -33,6 +33,7 @@ struct exporting {
     struct ds_timer sync;
     struct ds_timer rotate;     /* a segment is old enough */
     bool rotates;               /* outputs have segments */
+    int64_t synced;             /* when something was committed, or tried to be */
     int64_t spent_us;           /* of a pause that is due, for the time that syncing took */
     struct dstream_error error; /* of the whole */
 };

@@ -117,6 +117,9 @@ static const struct {
      "http_proxy, HTTPS_PROXY, ALL_PROXY, NO_PROXY\n"
      "             Proxies, as curl has them; also for servers on this machine, unless\n"
      "             NO_PROXY names those.\n"
+     "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, JOURNAL_STREAM\n"
+     "             Set by systemd, which is told when dstream is ready, what it does and\n"
+     "             that all is well, and whose journal gets lines with priorities.\n"
      "TERM         There is no status line where it is not set, or is dumb.\n"},
     {"signals", "what signals do",
      "INT, TERM  Stop reading, write what has come, save the state, and die of the signal.\n"

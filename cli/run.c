@@ -12,6 +12,7 @@
 #include "base/url.h"
 #include "cli/credentials.h"
 #include "cli/network.h"
+#include "cli/notify.h"
 #include "cli/signals.h"
 
 #define URL_MAX ((size_t)64 * 1024)
@@ -77,6 +78,7 @@ void ds_run_took_data(struct ds_run *r)
 
 enum dstream_code ds_run_turn(struct ds_run *r, bool *hup, struct dstream_error *err)
 {
+    ds_notify_reloading(r->cli->notify, true); /* what HUP asks for was done since */
     enum dstream_code rc = dstream_loop_turn(r->loop, -1);
     if (rc != DSTREAM_OK)
         ds_error_set(err, rc, "no memory for the loop");
@@ -85,8 +87,10 @@ enum dstream_code ds_run_turn(struct ds_run *r, bool *hup, struct dstream_error 
     if (ds_signals_take(SIGUSR1))
         ds_status_say(&r->status);
     *hup = ds_signals_take(SIGHUP);
-    if (*hup)
+    if (*hup) {
         ds_credentials_again(r->cli);
+        ds_notify_reloading(r->cli->notify, false);
+    }
     return rc;
 }
 
@@ -340,6 +344,13 @@ void ds_source_tell(const struct ds_source *s, struct ds_status_now *out)
                  : phase == DS_PHASE_CATCHUP ? "catching up"
                                              : "live";
     out->retry_at = s->retry_at;
+    out->answered = ds_source_answered(s) && s->error.code == DSTREAM_OK;
+}
+
+bool ds_source_answered(const struct ds_source *s)
+{
+    return s->done || s->retry_at != DS_NEVER ||
+           (s->reader && ds_client_phase(s->reader) != DS_PHASE_INIT);
 }
 
 /* As a shell takes it: an offset is the server's word. */

@@ -92,6 +92,8 @@ void ds_source_stop(struct ds_source *s);
 /* Stops it and frees what it has. */
 void ds_source_free(struct ds_source *s);
 
+/* Its first request was answered, waits to be made again, or will not be made. */
+bool ds_source_answered(const struct ds_source *s);
 /* Fills in what the status line says it is doing. */
 void ds_source_tell(const struct ds_source *s, struct ds_status_now *out);
 /* Where it got to, as a shell takes it: on a terminal, or under -v. `go_on` is what stands before

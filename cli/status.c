@@ -12,11 +12,14 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cli/notify.h"
+#include "cli/signals.h"
 #include "cli/wall.h"
 #include "reader/reader.h"
 
 #define EVERY_MS  250
 #define SELDOM_MS 1000
+#define SOON_MS   50
 #define TEXT_MAX  ((size_t)8192)
 
 void ds_status_bytes(struct ds_buf *out, double bytes)
@@ -47,6 +50,18 @@ void ds_status_text(struct ds_buf *out, const struct ds_status_now *now, double 
         ds_buf_addf(out, ", retry in %lld s", (long long)((retry_in + 999) / 1000));
     else
         ds_buf_addf(out, ", %s", now->doing);
+}
+
+void ds_status_tell(struct ds_buf *out, const struct ds_status_now *now)
+{
+    ds_buf_adds(out, now->retry_at == DS_NEVER ? now->doing : "waiting to try again");
+    if (now->offset[0])
+        ds_buf_addf(out, ", at %s", now->offset);
+    ds_buf_adds(out, ", ");
+    ds_status_bytes(out, (double)now->bytes);
+    if (now->messages > 0)
+        ds_buf_addf(out, ", %llu message%s", (unsigned long long)now->messages,
+                    now->messages == 1 ? "" : "s");
 }
 
 void ds_status_json(struct ds_buf *out, const struct ds_status_now *now, double rate,
@@ -206,6 +221,75 @@ static void on_time(void *ctx)
     (void)ds_timer_set(s->loop, &s->timer, ds_loop_now(s->loop) + every(s));
 }
 
+/* --- what a service manager is told -------------------------------------------------------------
+ */
+
+static void say_ready(struct ds_status *s, const struct ds_status_now *now)
+{
+    if (now->answered)
+        ds_notify_ready(s->cli->notify);
+    if (ds_signals_ending() != 0)
+        ds_notify_stopping(s->cli->notify);
+}
+
+static void tell_manager(struct ds_status *s)
+{
+    int64_t retry_in;
+    struct ds_buf text, shown;
+    struct ds_status_now now = ask(s, &retry_in);
+    ds_buf_init(&text, TEXT_MAX);
+    ds_buf_init(&shown, TEXT_MAX);
+    say_ready(s, &now);
+    ds_status_tell(&text, &now);
+    ds_terminal_escape(&shown, text.data, text.len);
+    ds_notify_status(s->cli->notify, &shown);
+    ds_buf_free(&text);
+    ds_buf_free(&shown);
+}
+
+/* Until it is ready it is looked at more often, so that what waits for it need not. */
+static void on_tell(void *ctx)
+{
+    struct ds_status *s = ctx;
+    tell_manager(s);
+    (void)ds_timer_set(s->loop, &s->tell,
+                       ds_loop_now(s->loop) +
+                           (ds_notify_is_ready(s->cli->notify) ? SELDOM_MS : SOON_MS));
+}
+
+/* That it is called shows that the loop turns. */
+static void on_alive(void *ctx)
+{
+    struct ds_status *s = ctx;
+    int64_t retry_in;
+    if (!ask(s, &retry_in).stuck)
+        ds_notify_alive(s->cli->notify);
+    (void)ds_timer_set(s->loop, &s->alive,
+                       ds_loop_now(s->loop) + ds_notify_interval(s->cli->notify));
+}
+
+static void start_telling(struct ds_status *s)
+{
+    s->tell.fire = on_tell;
+    s->alive.fire = on_alive;
+    s->tell.ctx = s->alive.ctx = s;
+    if (!s->cli->notify)
+        return;
+    (void)ds_timer_set(s->loop, &s->tell, s->rated_at);
+    if (ds_notify_interval(s->cli->notify) > 0)
+        (void)ds_timer_set(s->loop, &s->alive, s->rated_at);
+}
+
+static void stop_telling(struct ds_status *s)
+{
+    ds_timer_stop(s->loop, &s->tell);
+    ds_timer_stop(s->loop, &s->alive);
+    if (!s->cli->notify)
+        return;
+    tell_manager(s);
+    ds_notify_stopping(s->cli->notify);
+}
+
 static bool has_terminal(const struct ds_cli *c)
 {
     struct stat err, out;
@@ -239,6 +323,7 @@ void ds_status_start(struct ds_status *s, struct ds_cli *c, dstream_loop *loop, 
     s->timer.fire = on_time;
     s->timer.ctx = s;
     s->rated_at = ds_loop_now(loop);
+    start_telling(s);
     if (s->shown == DS_STATUS_NOTHING && !c->opt.status_file)
         return;
     if (s->shown == DS_STATUS_DRAWN) {
@@ -254,6 +339,7 @@ void ds_status_end(struct ds_status *s)
         return;
     clear(s);
     (void)fflush(s->cli->err);
+    stop_telling(s);
     ds_timer_stop(s->loop, &s->timer);
     s->cli->before_message = NULL;
     if (s->shown == DS_STATUS_OBJECTS)

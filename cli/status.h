@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The status line: what a command that reads has done so far, and what it is doing. */
+/* The status line: what a command that reads has done so far, and what it is doing. What a service
+ * manager is told comes from the same. */
 #ifndef DS_CLI_STATUS_H
 #define DS_CLI_STATUS_H
 
@@ -13,6 +14,8 @@ struct ds_status_now {
     const char *doing;  /* "catching up", "live" */
     uint64_t retries;   /* of writing; 0: nothing is said of them */
     int64_t retry_at;   /* by ds_loop_now(); DS_NEVER: not waiting for a retry */
+    bool answered;      /* its first requests were, or they wait to be made again */
+    bool stuck;         /* what is due was not done */
 };
 typedef void (*ds_status_ask)(void *ctx, struct ds_status_now *out);
 
@@ -32,6 +35,7 @@ struct ds_status {
     bool drawn;       /* it is on the screen */
     bool file_failed; /* --status-file could not be written, which was said */
     struct ds_timer timer;
+    struct ds_timer tell, alive; /* for the service manager */
     int64_t rated_at; /* when the rate was last measured */
     uint64_t rated_bytes;
     double rate; /* bytes a second */
@@ -39,10 +43,11 @@ struct ds_status {
 
 /* As --progress has it: by default it is drawn, four times a second, on stderr where that is a
  * terminal and standard output not the same one, and gets out of the way of messages; not under -q.
- * Keeps --status-file. */
+ * Keeps --status-file. A service manager is told of all but a rate, of being ready once it has
+ * answers, and that all is well as often as it wants. */
 void ds_status_start(struct ds_status *s, struct ds_cli *c, dstream_loop *loop, ds_status_ask ask,
                      void *ctx);
-/* Clears it for good. */
+/* Clears it for good. The service manager hears that it is ending. */
 void ds_status_end(struct ds_status *s);
 /* Prints it once, as a message (USR1). */
 void ds_status_say(struct ds_status *s);
@@ -50,6 +55,8 @@ void ds_status_say(struct ds_status *s);
 /* The line's text, appended to `out`. */
 void ds_status_text(struct ds_buf *out, const struct ds_status_now *now, double rate,
                     int64_t retry_in);
+/* The same for a service manager, without what changes all the time. */
+void ds_status_tell(struct ds_buf *out, const struct ds_status_now *now);
 /* The same as a JSON object; `time` is ms since 1970. */
 void ds_status_json(struct ds_buf *out, const struct ds_status_now *now, double rate,
                     int64_t retry_in, int64_t time);

@@ -317,7 +317,8 @@ static void tell_status(void *ctx, struct ds_status_now *out)
         .doing = w->ending ? "waiting for the last answers"
                  : w->full ? "waiting for the server"
                            : "writing",
-        .retry_at = w->retry_at};
+        .retry_at = w->retry_at,
+        .answered = true};
 }
 
 /* --- before ----------------------------------------------------------------------------------- */
