@@ -53,8 +53,10 @@ enum dstream_code ds_player_open(struct ds_player *p, const struct ds_player_con
     bool beginning = !c->from || strcmp(c->from, "-1") == 0;
     p->from = (struct ds_player_mark){.offset = c->from, .skip = c->from_skip};
     if (beginning)
-        p->from = (struct ds_player_mark){
-            .offset = c->from_skip > 0 ? "-1" : NULL, .found = true, .left = c->from_skip};
+        p->from = (struct ds_player_mark){.offset = c->from_skip > 0 ? "-1" : NULL,
+                                          .skip = c->from_skip,
+                                          .found = true,
+                                          .left = c->from_skip};
     p->until = (struct ds_player_mark){.offset = c->until, .skip = c->until_skip};
     ds_recording_init(&p->in, c->path, c->json_depth);
     p->fd = open(c->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -103,11 +105,19 @@ static void move_on(struct ds_player_mark *m, size_t passed)
     m->left -= passed < m->left ? passed : m->left;
 }
 
-/* The position was not found, so it must be where the recording ends. */
+/* All of the recording was passed. A position that was not found must be where it ends, and one
+ * that was lies no further than that. */
 static enum dstream_code check_mark(const struct ds_player *p, const char *option,
                                     const struct ds_player_mark *m, struct dstream_error *err)
 {
-    if (!m->offset || m->found || strcmp(m->offset, p->in.entry.next) == 0)
+    bool at_end = m->offset && !m->found && strcmp(m->offset, p->in.entry.next) == 0;
+    uint64_t beyond = m->found ? m->left : at_end ? m->skip : 0;
+    if (beyond > 0)
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                            "%s %.200s,%llu: the recording %.200s ends %llu %s before that", option,
+                            m->offset, (unsigned long long)m->skip, p->c.path,
+                            (unsigned long long)beyond, p->in.about.json ? "messages" : "bytes");
+    if (!m->offset || m->found || at_end)
         return DSTREAM_OK;
     return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                         "%s %.200s: no entry of the recording %.200s begins there", option,

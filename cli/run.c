@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/http.h"
 #include "base/url.h"
 #include "cli/credentials.h"
 #include "cli/network.h"
@@ -157,11 +158,33 @@ int ds_run_summary(const struct ds_run *r, const struct ds_source *s, size_t str
 
 /* --- what a reader calls ---------------------------------------------------------------------- */
 
+/* It ends, where there were so many units behind the last position, before all had come that was to
+ * be left out. */
+static bool ends_before(struct ds_source *s, const dstream_reader *r, uint64_t units)
+{
+    uint64_t skip = ds_client_skip(r);
+    if (skip <= units)
+        return false;
+    ds_error_set_url(&s->error, s->url.data);
+    ds_error_set(&s->error, DSTREAM_ERR_STREAM_RESET,
+                 "it ends %llu %s before the position that it was to be read from: it was made "
+                 "anew, or the position is not one of it",
+                 (unsigned long long)(skip - units),
+                 ds_type_is_json(dstream_reader_content_type(r)) ? "messages" : "bytes");
+    return true;
+}
+
+static uint64_t units_of(const dstream_batch *b)
+{
+    return b->flags & DSTREAM_BATCH_JSON ? b->skip - b->first + b->items->count
+                                         : b->skip - b->first_byte + b->items->bytes.len;
+}
+
 static enum dstream_flow on_batch(void *ctx, dstream_reader *r, const dstream_batch *b)
 {
     struct ds_source *s = ctx;
-    (void)r;
-    if (s->done || s->run->stop)
+    if (s->done || s->run->stop ||
+        ((b->flags & DSTREAM_BATCH_CLOSED) && ends_before(s, r, units_of(b))))
         return DSTREAM_FLOW_STOP;
     s->retry_at = DS_NEVER;
     s->hold = false;
@@ -176,6 +199,8 @@ static void on_end(void *ctx, dstream_reader *r, enum dstream_code code)
     struct ds_source *s = ctx;
     if (code != DSTREAM_OK && s->error.code == DSTREAM_OK)
         s->error = *dstream_reader_error(r);
+    else if (code == DSTREAM_OK && !s->done && !s->run->stop)
+        (void)ends_before(s, r, 0);
     s->whole = !s->done && s->error.code == DSTREAM_OK && !s->run->stop;
     s->done = true;
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Units are single characters (as messages: in quotes), so that both kinds are counted alike. */
 static const char UNITS[] = "abcdefgh";
@@ -147,4 +148,40 @@ E2E_BOTH(positions, of_one_answer)
         for (size_t n = 1; n <= N - at + 1; n += 2)
             read_and_go_on(&s, e2e_printf("-1,%zu", at), at, n, NULL);
     }
+}
+
+/* --- positions that are not there ------------------------------------------------------------- */
+
+E2E_BOTH(positions, one_behind_the_end_is_an_error)
+{
+    const char *const kinds[] = {TYPE_JSON, TYPE_BINARY};
+    for (size_t i = 0; i < 2; i++) {
+        char *url = e2e_url(e2e_printf("s%zu", i)), *out = e2e_path(e2e_printf("out%zu", i));
+        e2e_create(url, kinds[i]);
+        e2e_append(url, kinds[i], e2e_text(i == 0 ? "[1,2,3]" : "abc"));
+        for (int closed = 0; closed < 2; closed++) {
+            struct e2e_process *p = dstream_run("read", url, "--from", "-1,3");
+            e2e_status(p, 0);
+            p = dstream_run("read", url, "--from", "-1,5");
+            e2e_status(p, 13);
+            e2e_says(p, i == 0 ? "ends 2 messages before" : "ends 2 bytes before");
+            e2e_same("nothing", p->out_data, e2e_text(""));
+            e2e_status(dstream_run("export", url, "--from", "-1,5", "-o", out), 13);
+            cr_assert_not(e2e_exists(out));
+            e2e_status(dstream_run("export", url, "--from", "-1,2", "-o", out), 0);
+            unlink(out);
+            unlink(e2e_printf("%s.dstate", out));
+            e2e_close(url);
+        }
+    }
+    /* What is followed may still come to it. */
+    char *url = e2e_url("followed");
+    e2e_create(url, TYPE_TEXT);
+    e2e_append(url, TYPE_TEXT, e2e_text("abc"));
+    struct e2e_process *p = dstream_start("read", url, "--from", "-1,5", "-f", "-vv");
+    reading_until_live(p);
+    e2e_append(url, TYPE_TEXT, e2e_text("defg"));
+    e2e_close(url);
+    e2e_status(p, 0);
+    e2e_same("behind five", p->out_data, e2e_text("fg"));
 }
