@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/exporter.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -88,13 +89,47 @@ static enum dstream_code begin_anew(struct ds_exporter *x, struct dstream_error 
     return ds_checkpoint_begin(&x->at, x->c.url, x->c.from, x->c.from_skip, err);
 }
 
+/* In a directory the compression is in the file's name: with another one, a second file of the same
+ * stream would be begun. `was` is for this function alone. */
+static enum dstream_code check_packing(const struct ds_exporter *x, struct ds_checkpoint *was,
+                                       struct dstream_error *err)
+{
+    struct ds_checkpoint_ask ask = {.url = x->c.url, .compression = ds_pack_name(x->c.file.pack)};
+    const char *name = x->c.name;
+    size_t n = strlen(name) - strlen(ds_pack_suffix(x->c.file.pack));
+    enum dstream_code rc = DSTREAM_OK;
+    for (int k = DS_PACK_NONE; k <= DS_PACK_ZSTD && rc == DSTREAM_OK; k++) {
+        char other[DS_SEGMENT_MAX + 8];
+        (void)snprintf(other, sizeof other, "%.*s%s", (int)n, name,
+                       ds_pack_suffix((enum ds_pack_kind)k));
+        if (strcmp(other, name) != 0 && ds_exports_find(x->c.directory, other, was) &&
+            ds_checkpoint_fits(was, &ask, ds_exports_path(x->c.directory), err) ==
+                DSTREAM_ERR_ARGUMENT)
+            rc = err->code;
+    }
+    if (rc == DSTREAM_OK)
+        ds_error_clear(err); /* of another stream whose name is alike */
+    return rc;
+}
+
+static enum dstream_code add_to_directory(struct ds_exporter *x, struct dstream_error *err)
+{
+    struct ds_checkpoint *was = x->c.file.reset ? NULL : ds_calloc(1, sizeof *was);
+    enum dstream_code rc = was || x->c.file.reset
+                               ? DSTREAM_OK
+                               : ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a state");
+    if (was)
+        rc = check_packing(x, was, err);
+    ds_free(was);
+    return rc == DSTREAM_OK ? ds_exports_add(x->c.directory, x->c.name, &x->file, err) : rc;
+}
+
 static enum dstream_code open_steps(struct ds_exporter *x, struct dstream_error *err)
 {
     enum dstream_code rc = ds_witness_begin(&x->keeper, x->c.max_witness);
     if (rc != DSTREAM_OK)
         return ds_error_set(err, rc, "no memory for an export");
-    rc = x->c.directory ? ds_exports_add(x->c.directory, x->c.name, &x->file, err)
-                        : ds_export_open(&x->file, &x->c.file, err);
+    rc = x->c.directory ? add_to_directory(x, err) : ds_export_open(&x->file, &x->c.file, err);
     if (rc != DSTREAM_OK)
         return rc;
     const struct ds_checkpoint *was = ds_export_state(x->file);

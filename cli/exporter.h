@@ -30,8 +30,8 @@ struct ds_exporter_form {
 
 struct ds_exporter_config {
     struct ds_export_options file;
-    struct ds_exports *directory; /* not NULL: it is the file `name` in there, and `file` is not
-                                     looked at */
+    struct ds_exports *directory; /* not NULL: it is the file `name` in there, and of
+                                     `file` only `pack` and `reset` count */
     const char *name;
     const char *url;                     /* complete */
     enum ds_format_kind format;          /* auto: by the state, else by the content type */

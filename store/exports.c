@@ -320,6 +320,23 @@ enum dstream_code ds_exports_add(struct ds_exports *s, const char *file, struct 
     return ds_set_add(s, file, out, err);
 }
 
+bool ds_exports_find(const struct ds_exports *s, const char *file, struct ds_checkpoint *out)
+{
+    struct dstream_error err = {0};
+    for (size_t i = 0; i < s->nlines; i++) {
+        const struct ds_buf *text = &s->lines[i]->text;
+        if (strcmp(s->lines[i]->file, file) == 0)
+            return ds_checkpoint_read(out, text->data, text->len, s->state.at.path, &err) ==
+                   DSTREAM_OK;
+    }
+    return false;
+}
+
+const char *ds_exports_path(const struct ds_exports *s)
+{
+    return s->state.at.path;
+}
+
 /* --- committing ------------------------------------------------------------------------------- */
 
 static bool is_due(const struct ds_exports *s, const struct ds_export *x)

@@ -30,6 +30,11 @@ void ds_exports_free(struct ds_exports *s);
 enum dstream_code ds_exports_add(struct ds_exports *s, const char *file, struct ds_export **out,
                                  struct dstream_error *err);
 
+/* What the state says of a file, whether or not that was added; false: nothing. */
+bool ds_exports_find(const struct ds_exports *s, const char *file, struct ds_checkpoint *out);
+/* The state's path, for messages. */
+const char *ds_exports_path(const struct ds_exports *s);
+
 /* The next step of a commit, or the first one: no more than one file is synced. False where the
  * commit is done, or has failed. */
 bool ds_exports_step(struct ds_exports *s);

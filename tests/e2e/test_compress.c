@@ -115,6 +115,27 @@ E2E_EMBEDDED(compress, in_segments_and_in_a_directory)
     }
 }
 
+/* It would be a second file of the same stream, begun anew. */
+E2E_EMBEDDED(compress, a_directory_keeps_what_it_was_begun_with)
+{
+    struct written w = written_begin(e2e_url("s"), TYPE_TEXT);
+    const char *dir = e2e_path("d"), *base = e2e_url("");
+    e2e_append(w.url, TYPE_TEXT, e2e_text("text"));
+    e2e_status(dstream_run("export", "--url", base, "s", "-d", dir, "-z", "gzip"), 0);
+    struct e2e_bytes before = snapshot(dir);
+    struct e2e_process *p = dstream_run("export", "--url", base, "s", "-d", dir);
+    e2e_status(p, 2);
+    e2e_says(p, "the state is of compression gzip, not none");
+    e2e_status(dstream_run("export", "--url", base, "s", "-d", dir, "-z", "zstd"), 2);
+    e2e_same("nothing is touched", snapshot(dir), before);
+    e2e_status(dstream_run("export", "--url", base, "s", "-d", dir, "-z", "gzip"), 0);
+    /* Another stream whose name looks like that of its file is none of it. */
+    e2e_create(e2e_url("s.gz"), TYPE_TEXT);
+    e2e_status(dstream_run("export", "--url", base, "s.gz", "-d", dir, "-z", "zstd"), 0);
+    e2e_status(dstream_run("export", "--url", base, "s", "-d", dir, "-z", "zstd", "--reset"), 0);
+    e2e_same("anew", unpacked(e2e_printf("%s/s.zst", dir)), e2e_text("text"));
+}
+
 /* The member under way cannot be kept when the disk is full: what came since the last commit is
  * read again. */
 E2E_EMBEDDED(compress, a_file_at_its_size_limit_is_an_error_that_resumes)
