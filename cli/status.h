@@ -36,7 +36,7 @@ struct ds_status {
     bool file_failed; /* --status-file could not be written, which was said */
     struct ds_timer timer;
     struct ds_timer tell, alive; /* for the service manager */
-    int64_t rated_at; /* when the rate was last measured */
+    int64_t rated_at;            /* when the rate was last measured */
     uint64_t rated_bytes;
     double rate; /* bytes a second */
 };
