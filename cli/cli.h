@@ -112,6 +112,7 @@ struct ds_checkpoint;
 int ds_state_verify_file(struct ds_cli *c, const char *state, const struct ds_checkpoint *at,
                          const char *given);
 int ds_state_verify_directory(struct ds_cli *c, const char *state, const char *given);
+int ds_state_verify_database(struct ds_cli *c, const char *path, const char *given);
 int ds_cmd_help(struct ds_cli *c);
 /* state show of a producer's journal. */
 int ds_state_show_journal(struct ds_cli *c, const char *path);

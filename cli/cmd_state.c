@@ -185,9 +185,11 @@ static enum dstream_code show_directory(struct ds_cli *cli, const char *path, st
     return rc;
 }
 
-static void show_row(void *ctx, const char *table, const struct ds_checkpoint *c)
+static void show_row(void *ctx, const char *table, const struct ds_checkpoint *c,
+                     struct ds_sqlite_rows *rows)
 {
     struct listing *l = ctx;
+    (void)rows;
     if (!l->json && ds_buf_reserve(&l->b, SHOWN_MAX) == DSTREAM_OK)
         ds_buf_addf(&l->b, "%stable: %s", l->b.len ? "\n" : "", table);
     show_line(ctx, c);
@@ -329,6 +331,8 @@ int ds_cmd_state(struct ds_cli *c)
     if (show && ds_log_is(c->fileops, c->args[1]))
         return ds_state_show_journal(c, c->args[1]);
     bool database = ds_sqlite_is(c->fileops, c->args[1]);
+    if (database && verify)
+        return ds_state_verify_database(c, c->args[1], c->nargs == 3 ? c->args[2] : NULL);
     if (database && !show)
         return ds_cli_usage(c,
                             "state %s: it is not for a database, whose positions are in its "

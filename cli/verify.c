@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dstream state verify: reads a stream again and proves that a file is what its state says: its
- * data, as the export wrote them, up to the position. It takes no lock and changes nothing, so it
- * works beside an export. Of a rotated output it looks at the segment that is not finished.
+ * dstream state verify: reads a stream again and proves that a file, or what is in a database of
+ * it, is what its state says: its data, as the export wrote them, up to the position. It takes no
+ * lock and changes nothing, so it works beside an export. Of a rotated output it looks at the
+ * segment that is not finished.
  */
 #include "config.h"
 
@@ -13,10 +14,12 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/http.h"
 #include "cli/format.h"
 #include "cli/run.h"
 #include "cli/signals.h"
 #include "store/exports.h"
+#include "store/sqlite.h"
 
 #define PIECE     ((size_t)32 * 1024)
 #define NAMES_MAX ((size_t)64 * 1024)
@@ -31,6 +34,11 @@ struct verifying {
     struct ds_format format;
     struct ds_checkpoint at; /* how far it was compared */
     FILE *f;
+    struct ds_sqlite_rows *rows; /* instead of it; NULL: a file */
+    struct {
+        char offset[DS_TOKEN_MAX + 1];
+        uint64_t end;
+    } last; /* where the last row began, and how many units of that answer there are by it */
     struct ds_unpack *unpack; /* NULL: it is not compressed */
     struct ds_buf have;       /* of the file, unpacked; `used` of it are compared */
     size_t used;
@@ -51,10 +59,32 @@ static enum dstream_code fail(struct verifying *v, const char *what)
     return ds_error_set(&v->source.error, DSTREAM_ERR_STATE_MISMATCH, "%s: %s", v->path, what);
 }
 
+/* The next row, messages as lines. */
+static enum dstream_code fill_row(struct verifying *v)
+{
+    struct ds_sqlite_row row;
+    v->have.len = v->used = 0;
+    if (!ds_sqlite_next(v->rows, &row, &v->source.error)) {
+        v->left = 0;
+        return v->source.error.code;
+    }
+    (void)snprintf(v->last.offset, sizeof v->last.offset, "%s", row.offset ? row.offset : "");
+    v->last.end = row.index + (row.text ? 1 : row.len);
+    enum dstream_code rc = ds_buf_add(&v->have, row.data, row.len);
+    if (rc == DSTREAM_OK && row.text)
+        rc = ds_buf_addc(&v->have, '\n');
+    return rc == DSTREAM_OK ? rc : ds_error_set(&v->source.error, rc, "no memory for a message");
+}
+
 /* More of the file, if there is more; else `have` is used up. */
 static enum dstream_code fill(struct verifying *v)
 {
     char piece[PIECE];
+    enum dstream_code code = DSTREAM_OK;
+    while (v->rows && code == DSTREAM_OK && v->used == v->have.len && v->left > 0)
+        code = fill_row(v);
+    if (v->rows)
+        return code;
     while (v->used == v->have.len && v->left > 0) {
         size_t want = v->left < sizeof piece ? (size_t)v->left : sizeof piece;
         v->have.len = v->used = 0;
@@ -129,6 +159,14 @@ static void tell(void *ctx, struct ds_status_now *out)
     out->offset = "";
 }
 
+/* Rows have no length that a state could know; but what was delivered last is known. */
+static bool lacks_rows(const struct verifying *v)
+{
+    const struct ds_checkpoint_witness *w = &v->c->witness;
+    int order = strcmp(v->last.offset, w->start);
+    return v->rows && (order < 0 || (order == 0 && v->last.end < w->delivered));
+}
+
 static enum dstream_code judge(struct verifying *v)
 {
     char what[160];
@@ -141,6 +179,9 @@ static enum dstream_code judge(struct verifying *v)
                        (unsigned long long)v->same);
     else if (!at_end(v))
         (void)snprintf(what, sizeof what, "the stream ends behind %llu bytes of data, the file not",
+                       (unsigned long long)v->same);
+    else if (lacks_rows(v))
+        (void)snprintf(what, sizeof what, "it ends behind %llu bytes of data, before its position",
                        (unsigned long long)v->same);
     else if (v->c->closed && (v->beyond || !v->closed))
         (void)snprintf(what, sizeof what,
@@ -180,6 +221,11 @@ static enum dstream_code open_file(struct verifying *v)
 {
     const struct ds_checkpoint *c = v->c;
     struct dstream_error *err = &v->source.error;
+    if (v->rows) {
+        v->left = UINT64_MAX; /* until there is none */
+        v->format.kind = ds_type_is_json(c->content_type) ? DS_FORMAT_NDJSON : DS_FORMAT_RAW;
+        return DSTREAM_OK;
+    }
     if (!c->has_output)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "%s: the state goes with no output file",
                             v->path);
@@ -218,9 +264,9 @@ static const char *url_of(const struct verifying *v, const char *given, struct d
 
 /* 0, or what it was reported as. */
 static int verify(struct ds_cli *cli, const struct ds_checkpoint *c, const char *path,
-                  const char *given)
+                  struct ds_sqlite_rows *rows, const char *given)
 {
-    struct verifying v = {.cli = cli, .c = c, .path = path};
+    struct verifying v = {.cli = cli, .c = c, .path = path, .rows = rows};
     struct dstream_error err = {0};
     ds_buf_init(&v.have, SIZE_MAX);
     const char *url = url_of(&v, given, &err);
@@ -257,6 +303,7 @@ struct listing {
     struct ds_cli *cli;
     const char *dir;
     const char *given;
+    bool found;
     int status; /* of the first that fails */
 };
 
@@ -269,7 +316,7 @@ static int verify_in(struct ds_cli *cli, const struct ds_checkpoint *c, const ch
     enum dstream_code rc = *dir ? ds_buf_addf(&b, "%s/%s%s", dir, file, partial)
                                 : ds_buf_addf(&b, "%s%s", file, partial);
     const char *path = rc == DSTREAM_OK ? ds_buf_str(&b) : NULL;
-    int status = path ? verify(cli, c, path, given) : DS_EXIT_FAILURE;
+    int status = path ? verify(cli, c, path, NULL, given) : DS_EXIT_FAILURE;
     ds_buf_free(&b);
     return status;
 }
@@ -321,6 +368,41 @@ int ds_state_verify_directory(struct ds_cli *cli, const char *state, const char 
              DSTREAM_OK)
         l.status = ds_cli_fail(cli, &err);
     ds_free(dir);
+    if (ds_signals_ending() != 0)
+        ds_cli_die(ds_signals_ending());
+    return l.status;
+}
+
+/* Of those that are given, or all. */
+static void verify_rows(void *ctx, const char *table, const struct ds_checkpoint *c,
+                        struct ds_sqlite_rows *rows)
+{
+    struct listing *l = ctx;
+    struct dstream_error err = {0};
+    struct ds_checkpoint_ask ask = {.url = l->given};
+    if (ds_signals_ending() != 0 ||
+        (l->given && ds_checkpoint_fits(c, &ask, l->dir, &err) != DSTREAM_OK))
+        return;
+    struct ds_buf b;
+    ds_buf_init(&b, NAMES_MAX);
+    (void)ds_buf_addf(&b, "%s, table %s", l->dir, table);
+    const char *path = ds_buf_str(&b);
+    int status = verify(l->cli, c, path ? path : l->dir, rows, l->given);
+    ds_buf_free(&b);
+    l->found = true;
+    if (l->status == DS_EXIT_OK)
+        l->status = status;
+}
+
+int ds_state_verify_database(struct ds_cli *cli, const char *path, const char *given)
+{
+    struct dstream_error err = {0};
+    struct listing l = {.cli = cli, .dir = path, .given = given};
+    if (ds_sqlite_show(cli->fileops, path, verify_rows, &l, &err) == DSTREAM_OK && given &&
+        !l.found)
+        ds_error_set(&err, DSTREAM_ERR_STATE_MISMATCH, "%s: %.200s is not in it", path, given);
+    if (err.code != DSTREAM_OK)
+        l.status = ds_cli_fail(cli, &err);
     if (ds_signals_ending() != 0)
         ds_cli_die(ds_signals_ending());
     return l.status;

@@ -666,8 +666,56 @@ enum dstream_code ds_sqlite_commit(struct ds_sqlite *d, struct dstream_error *er
 /* --- showing -----------------------------------------------------------------------------------
  */
 
-static enum dstream_code show_rows(struct ds_sqlite *d, ds_sqlite_take take, void *ctx,
-                                   struct dstream_error *err)
+struct ds_sqlite_rows {
+    struct ds_sqlite *d;
+    int64_t stream;
+    sqlite3_stmt *q; /* NULL: none was asked for yet */
+};
+
+bool ds_sqlite_next(struct ds_sqlite_rows *r, struct ds_sqlite_row *row, struct dstream_error *err)
+{
+    int rc = SQLITE_OK;
+    if (!r->q) {
+        rc = prepare(r->d,
+                     "SELECT \"offset\", \"index\", received, data FROM main.\"%w\" WHERE stream = "
+                     "?1 ORDER BY \"offset\", \"index\"",
+                     &r->q);
+        if (rc == SQLITE_OK)
+            rc = sqlite3_bind_int64(r->q, 1, r->stream);
+    }
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(r->q);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        (void)explain(r->d, "read it", rc, err);
+    if (rc != SQLITE_ROW)
+        return false;
+    *row = (struct ds_sqlite_row){.offset = (const char *)sqlite3_column_text(r->q, 0),
+                                  .index = (uint64_t)sqlite3_column_int64(r->q, 1),
+                                  .received = (const char *)sqlite3_column_text(r->q, 2),
+                                  .text = sqlite3_column_type(r->q, 3) == SQLITE_TEXT,
+                                  .data = sqlite3_column_blob(r->q, 3),
+                                  .len = (size_t)sqlite3_column_bytes(r->q, 3)};
+    return true;
+}
+
+/* One row of the table of streams. */
+static enum dstream_code show_stream(struct ds_sqlite *d, sqlite3_stmt *q,
+                                     struct ds_sqlite_stream *s, ds_sqlite_take take, void *ctx,
+                                     struct dstream_error *err)
+{
+    const char *table = (const char *)sqlite3_column_text(q, 6);
+    ds_free(d->table);
+    d->table = ds_strdup(table ? table : "");
+    enum dstream_code rc = d->table ? read_stream(d, q, s, err) : no_memory(err);
+    struct ds_sqlite_rows rows = {.d = d, .stream = s->id};
+    if (rc == DSTREAM_OK)
+        take(ctx, d->table, &s->at, &rows);
+    sqlite3_finalize(rows.q);
+    return rc;
+}
+
+static enum dstream_code show_streams(struct ds_sqlite *d, ds_sqlite_take take, void *ctx,
+                                      struct dstream_error *err)
 {
     sqlite3_stmt *q = NULL;
     struct ds_sqlite_stream *s = ds_calloc(1, sizeof *s);
@@ -678,10 +726,7 @@ static enum dstream_code show_rows(struct ds_sqlite *d, ds_sqlite_take take, voi
                                     -1, &q, NULL)
                : SQLITE_NOMEM;
     while (rc == SQLITE_OK && code == DSTREAM_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
-        const char *table = (const char *)sqlite3_column_text(q, 6);
-        code = read_stream(d, q, s, err);
-        if (code == DSTREAM_OK)
-            take(ctx, table ? table : "", &s->at);
+        code = show_stream(d, q, s, take, ctx, err);
         rc = SQLITE_OK;
     }
     sqlite3_finalize(q);
@@ -707,7 +752,7 @@ enum dstream_code ds_sqlite_show(const struct ds_fileops *ops, const char *path,
                           "into it",
                           path);
     if (rc == DSTREAM_OK)
-        rc = show_rows(d, take, ctx, err);
+        rc = show_streams(d, take, ctx, err);
     ds_sqlite_free(d);
     return rc;
 }

@@ -82,11 +82,16 @@ enum dstream_code ds_sqlite_insert(struct ds_sqlite *d, const struct ds_sqlite_s
 /* Makes durable what came since the last one. Nothing where no transaction is open. */
 enum dstream_code ds_sqlite_commit(struct ds_sqlite *d, struct dstream_error *err);
 
-/* Calls `take` for each stream that is in a database, and takes no lock. Codes as of
- * ds_sqlite_open(). */
-typedef void (*ds_sqlite_take)(void *ctx, const char *table, const struct ds_checkpoint *c);
+/* Calls `take` for each stream that is in a database, and takes no lock of exporters. What is there
+ * is as of the beginning, whatever is written meanwhile. Codes as of ds_sqlite_open(). */
+struct ds_sqlite_rows;
+typedef void (*ds_sqlite_take)(void *ctx, const char *table, const struct ds_checkpoint *c,
+                               struct ds_sqlite_rows *rows);
 enum dstream_code ds_sqlite_show(const struct ds_fileops *ops, const char *path,
                                  ds_sqlite_take take, void *ctx, struct dstream_error *err);
+/* The next row of that stream, by its key, while `take` runs; *row is valid until the next call.
+ * False at the end, and for an error, whose code is set in *err. */
+bool ds_sqlite_next(struct ds_sqlite_rows *r, struct ds_sqlite_row *row, struct dstream_error *err);
 /* Whether the file is a database, by its beginning. */
 bool ds_sqlite_is(const struct ds_fileops *ops, const char *path);
 

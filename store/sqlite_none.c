@@ -74,6 +74,13 @@ enum dstream_code ds_sqlite_show(const struct ds_fileops *ops, const char *path,
     return none(err);
 }
 
+bool ds_sqlite_next(struct ds_sqlite_rows *r, struct ds_sqlite_row *row, struct dstream_error *err)
+{
+    (void)r, (void)row;
+    (void)none(err);
+    return false;
+}
+
 bool ds_sqlite_is(const struct ds_fileops *ops, const char *path)
 {
     (void)ops, (void)path;

@@ -159,6 +159,40 @@ E2E_BOTH(sqlite, has_each_stream_and_goes_on)
     e2e_status(dstream_run("state", "rm", DB), 2);
 }
 
+E2E_BOTH(sqlite, is_verified)
+{
+    static const char *const changes[] = {
+        "UPDATE messages SET data = replace(data, '0', '1') WHERE rowid = 2",
+        "UPDATE messages SET data = CAST(data AS BLOB) WHERE rowid = 1",
+        "DELETE FROM messages WHERE rowid = 2",
+        "DELETE FROM messages WHERE rowid IN (SELECT max(rowid) FROM messages GROUP BY stream)",
+        "INSERT INTO messages SELECT stream, 'zz', 0, received, data FROM messages GROUP BY stream",
+        "DELETE FROM messages",
+    };
+    struct written w[3];
+    begin(w);
+    e2e_status(dstream_run("state", "verify", DB), 66);
+    e2e_status(export_all(w, "-q"), 0);
+    struct e2e_process *p = dstream_run("state", "verify", DB);
+    e2e_status(p, 0);
+    cr_assert_eq(reading_said(p, "are those of"), 3, "it said: %s", p->err_data.p);
+    sqlite3 *db = opened();
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        execute(db, "CREATE TABLE kept AS SELECT rowid AS id, * FROM messages");
+        execute(db, changes[i]);
+        p = dstream_run("state", "verify", DB);
+        if (p->status != 13)
+            cr_assert_fail("%s: %d: %s", changes[i], p->status, p->err_data.p);
+        execute(db, "DELETE FROM messages; INSERT INTO messages(rowid, stream, \"offset\", "
+                    "\"index\", received, data) SELECT * FROM kept; DROP TABLE kept");
+    }
+    cr_assert_eq(sqlite3_close(db), SQLITE_OK);
+    written_add(&w[1], 10); /* it has grown since */
+    e2e_status(dstream_run("state", "verify", DB), 0);
+    e2e_status(dstream_run("state", "verify", DB, w[2].url), 0);
+    e2e_status(dstream_run("state", "verify", DB, e2e_url("none")), 13);
+}
+
 /* --- while it is written ---------------------------------------------------------------------- */
 
 struct wish {
