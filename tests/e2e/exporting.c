@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "tests/e2e/exporting.h"
+#include "tests/e2e/scripted.h"
 
 #include "store/pack.h"
 
@@ -244,4 +245,24 @@ void exported_until_length(size_t n)
 void exported_until_state_length(size_t n)
 {
     e2e_wait_for(state_is_long, &n, e2e_printf("%zu bytes in the state", n));
+}
+
+/* --- a stream that is replaced ---------------------------------------------------------------- */
+
+void exported_replaced(void *ctx, struct exchange *x)
+{
+    bool *live = ctx;
+    const char *head = "Content-Type: application/json\r\nStream-Next-Offset: %s\r\n"
+                       "Stream-Up-To-Date: true\r\n";
+    char fields[256];
+    if (asks(x, "live=sse")) {
+        *live = true;
+        answer_events(x, "");
+        say(x, "event: data\ndata: [3]\n\nevent: control\n"
+               "data: {\"streamNextOffset\":\"c\",\"upToDate\":true}\n\n");
+        x->last = true;
+        return;
+    }
+    snprintf(fields, sizeof fields, head, *live ? "e" : "b");
+    answer(x, "200 OK", fields, *live ? "[30,40]" : "[1,2]");
 }

@@ -48,4 +48,10 @@ void exported_until_state_length(size_t n);
 struct e2e_bytes snapshot(const char *directory);
 struct e2e_bytes snapshot_all(void); /* of the test's directory */
 
+/* A scripted server, whose `ctx` is a bool, false to begin with: an event stream of the messages 1,
+ * 2 and 3 ends, at offset c; before it is opened again, the stream is another one, which is longer.
+ */
+struct exchange;
+void exported_replaced(void *ctx, struct exchange *x);
+
 #endif

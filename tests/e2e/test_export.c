@@ -669,29 +669,10 @@ E2E(export, a_witness_that_is_no_longer_kept)
     scripted_stop(s);
 }
 
-/* An event stream ends; before it is opened again, the stream is another one, which is longer. */
-static void replace(void *ctx, struct exchange *x)
-{
-    bool *live = ctx;
-    const char *head = "Content-Type: application/json\r\nStream-Next-Offset: %s\r\n"
-                       "Stream-Up-To-Date: true\r\n";
-    char fields[256];
-    if (asks(x, "live=sse")) {
-        *live = true;
-        answer_events(x, "");
-        say(x, "event: data\ndata: [3]\n\nevent: control\n"
-               "data: {\"streamNextOffset\":\"c\",\"upToDate\":true}\n\n");
-        x->last = true;
-        return;
-    }
-    snprintf(fields, sizeof fields, head, *live ? "e" : "b");
-    answer(x, "200 OK", fields, *live ? "[30,40]" : "[1,2]");
-}
-
 E2E(export, a_stream_that_is_replaced_while_it_is_followed)
 {
     bool live = false;
-    struct scripted *s = scripted_start(replace, &live);
+    struct scripted *s = scripted_start(exported_replaced, &live);
     const char *url = e2e_url_at(scripted_url(s), "s");
     struct e2e_process *p = dstream_run("export", url, "-o", OUT, "--follow", "--live", "sse");
     e2e_status(p, 13);

@@ -7,6 +7,7 @@
 
 #include "tests/e2e/exporting.h"
 #include "tests/e2e/reading.h"
+#include "tests/e2e/scripted.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -141,7 +142,10 @@ E2E_BOTH(sqlite, has_each_stream_and_goes_on)
         if (i < 2)
             e2e_close(w[i].url);
     }
-    e2e_status(export_all(w, "--require", "end"), 0);
+    const char *list = e2e_path("list");
+    e2e_write_file(list, e2e_text(e2e_printf("# all\n%s\n%s\n", w[2].url, w[0].url)));
+    e2e_status(dstream_run("export", "--list", list, w[1].url, "--sqlite", DB, "--require", "end"),
+               0);
     all_same("gone on", w);
     e2e_status(export_all(w, "--require", "closed"), 3);
     e2e_close(w[2].url);
@@ -427,6 +431,20 @@ E2E_BOTH(sqlite, a_stream_that_was_made_anew_is_refused_with_nothing_touched)
     e2e_same("rows", rows_of("messages", w.url, "rowid"), w.want);
     e2e_status(dstream_run("export", w.url, "--sqlite", DB, "--reset", "--overwrite"), 0);
     same("anew", &anew);
+}
+
+E2E(sqlite, a_stream_that_is_replaced_while_it_is_followed)
+{
+    bool live = false;
+    struct scripted *s = scripted_start(exported_replaced, &live);
+    struct written w = {.url = e2e_url_at(scripted_url(s), "s"), .want = e2e_text("1\n2\n3\n")};
+    struct e2e_process *p =
+        dstream_run("export", w.url, "--sqlite", DB, "--follow", "--live", "sse");
+    e2e_status(p, 13);
+    e2e_says(p, "--reset --overwrite");
+    same("rows", &w);
+    e2e_same("position", ask("SELECT \"offset\" FROM dstream_streams"), e2e_text("c\n"));
+    scripted_stop(s);
 }
 
 /* --- full disks ------------------------------------------------------------------------------- */
