@@ -107,8 +107,11 @@ int ds_cmd_state(struct ds_cli *c);
 int ds_cmd_fork(struct ds_cli *c);
 int ds_cmd_wait(struct ds_cli *c);
 /* The parts of state: verifies what goes with the state at the path `state`; `given` is the
- * stream's URL, NULL where that of the state will do. */
+ * stream's URL, NULL where that of the state will do. Of a directory it is which stream, or file,
+ * or NULL for all. */
 struct ds_checkpoint;
+bool ds_state_is_named(const struct ds_checkpoint *c, const char *name);
+enum dstream_code ds_state_not_named(const char *path, const char *name, struct dstream_error *err);
 int ds_state_verify_file(struct ds_cli *c, const char *state, const struct ds_checkpoint *at,
                          const char *given);
 int ds_state_verify_directory(struct ds_cli *c, const char *state, const char *given);

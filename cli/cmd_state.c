@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/http.h"
 #include "base/text.h"
+#include "base/url.h"
 #include "store/exports.h"
 #include "store/log.h"
 #include "store/sqlite.h"
@@ -264,24 +265,97 @@ static int show_state(struct ds_cli *cli, const char *name)
 
 /* --- verify, set, rm -------------------------------------------------------------------------- */
 
-static int change(struct ds_cli *cli, const char *path, const struct ds_checkpoint *c, bool set)
+bool ds_state_is_named(const struct ds_checkpoint *c, const char *name)
+{
+    struct dstream_error ignored = {0};
+    struct ds_checkpoint_ask ask = {.url = name};
+    return ds_url_has_scheme(name) ? ds_checkpoint_fits(c, &ask, "", &ignored) == DSTREAM_OK
+                                   : strcmp(c->file, name) == 0;
+}
+
+/* The file of a directory's line that has a name. */
+struct finding {
+    const char *name;
+    char file[DS_SEGMENT_MAX + 1];
+    unsigned n; /* how many have it */
+};
+
+static void find_line(void *ctx, const struct ds_checkpoint *c)
+{
+    struct finding *f = ctx;
+    if (!ds_state_is_named(c, f->name))
+        return;
+    memcpy(f->file, c->file, sizeof f->file);
+    f->n++;
+}
+
+enum dstream_code ds_state_not_named(const char *path, const char *name, struct dstream_error *err)
+{
+    return ds_error_set(err, DSTREAM_ERR_NOT_FOUND,
+                        "%s: it has no file or stream %.200s: see dstream state show", path, name);
+}
+
+static enum dstream_code name_line(struct ds_cli *cli, const char *path, struct finding *f,
+                                   struct dstream_error *err)
+{
+    struct ds_checkpoint_head head;
+    bool missing;
+    enum dstream_code rc = ds_exports_show(cli->fileops, path, &head, find_line, f, &missing, err);
+    if (rc == DSTREAM_OK && f->n == 0)
+        rc = ds_state_not_named(path, f->name, err);
+    else if (rc == DSTREAM_OK && f->n > 1)
+        rc = ds_error_set(err, DSTREAM_ERR_ARGUMENT,
+                          "%s: it has %u files of the stream %.200s: give the name of one", path,
+                          f->n, f->name);
+    return rc;
+}
+
+/* One line of a directory's. */
+static enum dstream_code change_line(struct ds_cli *cli, const char *path, const char *name,
+                                     const char *offset, struct dstream_error *err)
+{
+    struct finding f = {.name = name};
+    enum dstream_code rc = name_line(cli, path, &f, err);
+    return rc == DSTREAM_OK
+               ? ds_exports_change(cli->fileops, path, f.file, offset, cli->opt.from_skip, err)
+               : rc;
+}
+
+static int remove_state(struct ds_cli *cli, const char *path, const char *name)
 {
     struct dstream_error err = {0};
-    if (!set) {
-        if (ds_state_remove(cli->fileops, path, &err) != DSTREAM_OK)
-            return ds_cli_fail(cli, &err);
-        ds_cli_say(cli, "%s: removed", path);
-        return DS_EXIT_OK;
-    }
-    if (!c)
-        return ds_cli_usage(cli, "%s: the state of a directory is not set", path);
-    if (!cli->opt.from || strcmp(cli->opt.from, "now") == 0 || strlen(cli->opt.from) > DS_TOKEN_MAX)
-        return ds_cli_usage(cli, "state set: give --from OFFSET[,SKIP]");
-    if (ds_state_set(cli->fileops, path, cli->opt.from, cli->opt.from_skip, &err) != DSTREAM_OK)
+    enum dstream_code rc =
+        name ? change_line(cli, path, name, NULL, &err) : ds_state_remove(cli->fileops, path, &err);
+    if (rc != DSTREAM_OK)
         return ds_cli_fail(cli, &err);
-    ds_cli_say(cli, "%s: goes on at %s,%llu, with nothing to know the stream by", path,
-               cli->opt.from, (unsigned long long)cli->opt.from_skip);
+    ds_cli_say(cli, "%s: %s%sremoved", path, name ? name : "", name ? ": " : "");
     return DS_EXIT_OK;
+}
+
+static int set_state(struct ds_cli *cli, const char *path, const char *name)
+{
+    const struct ds_cli_options *o = &cli->opt;
+    struct dstream_error err = {0};
+    if (!o->from || strcmp(o->from, "now") == 0 || strlen(o->from) > DS_TOKEN_MAX)
+        return ds_cli_usage(cli, "state set: give --from OFFSET[,SKIP]");
+    enum dstream_code rc = name ? change_line(cli, path, name, o->from, &err)
+                                : ds_state_set(cli->fileops, path, o->from, o->from_skip, &err);
+    if (rc != DSTREAM_OK)
+        return ds_cli_fail(cli, &err);
+    ds_cli_say(cli, "%s: %s%sgoes on at %s,%llu, with nothing to know the stream by", path,
+               name ? name : "", name ? ": " : "", o->from, (unsigned long long)o->from_skip);
+    return DS_EXIT_OK;
+}
+
+/* `name` is the line of a directory's, NULL for the state as a whole. */
+static int change(struct ds_cli *cli, const char *path, bool directory, const char *name, bool set)
+{
+    if (name && !directory)
+        return ds_cli_usage(cli, "%s: the state is of one output: name no other", path);
+    if (set && directory && !name)
+        return ds_cli_usage(cli, "%s: the state is of a directory: name the file or stream as well",
+                            path);
+    return set ? set_state(cli, path, name) : remove_state(cli, path, name);
 }
 
 /* One that is damaged can still be removed, where its name says that it was one: it must not be an
@@ -293,7 +367,8 @@ static bool is_state_name(const char *path)
     return n >= sizeof end && strcmp(path + n - (sizeof end - 1), end) == 0;
 }
 
-static int act_on(struct ds_cli *cli, const char *what, const char *name, const char *url)
+/* `which` is what stands behind the state's name: the stream's URL, or which one of a directory. */
+static int act_on(struct ds_cli *cli, const char *what, const char *name, const char *which)
 {
     struct dstream_error err = {0};
     struct ds_checkpoint *c = ds_calloc(1, sizeof *c);
@@ -311,10 +386,10 @@ static int act_on(struct ds_cli *cli, const char *what, const char *name, const 
     if (rc != DSTREAM_OK && !directory && !damaged)
         status = ds_cli_fail(cli, &err);
     else if (verify)
-        status = directory ? ds_state_verify_directory(cli, path.data, url)
-                           : ds_state_verify_file(cli, path.data, c, url);
+        status = directory ? ds_state_verify_directory(cli, path.data, which)
+                           : ds_state_verify_file(cli, path.data, c, which);
     else
-        status = change(cli, path.data, directory ? NULL : c, strcmp(what, "set") == 0);
+        status = change(cli, path.data, directory, which, strcmp(what, "set") == 0);
     ds_buf_free(&path);
     ds_free(c);
     return missing ? DS_EXIT_NO_INPUT : status;
@@ -323,11 +398,12 @@ static int act_on(struct ds_cli *cli, const char *what, const char *name, const 
 int ds_cmd_state(struct ds_cli *c)
 {
     const char *what = c->nargs > 0 ? c->args[0] : "";
-    bool show = strcmp(what, "show") == 0, verify = strcmp(what, "verify") == 0;
-    if (!show && !verify && strcmp(what, "set") != 0 && strcmp(what, "rm") != 0)
+    bool show = strcmp(what, "show") == 0;
+    if (!show && strcmp(what, "verify") != 0 && strcmp(what, "set") != 0 && strcmp(what, "rm") != 0)
         return ds_cli_usage(c, "state: give \"show\", \"verify\", \"set\" or \"rm\", and a file");
-    if (c->nargs != 2 && !(verify && c->nargs == 3))
-        return ds_cli_usage(c, "state %s: give one file", what);
+    if (c->nargs != 2 && (show || c->nargs != 3))
+        return ds_cli_usage(c, "state %s: give one file%s", what,
+                            show ? "" : ", and of a directory's which stream");
     if (show && ds_log_is(c->fileops, c->args[1]))
         return ds_state_show_journal(c, c->args[1]);
     bool database = ds_sqlite_is(c->fileops, c->args[1]);

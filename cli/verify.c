@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/http.h"
+#include "base/url.h"
 #include "cli/format.h"
 #include "cli/run.h"
 #include "cli/signals.h"
@@ -302,7 +303,7 @@ static int verify(struct ds_cli *cli, const struct ds_checkpoint *c, const char 
 struct listing {
     struct ds_cli *cli;
     const char *dir;
-    const char *given;
+    const char *given; /* NULL: all of them */
     bool found;
     int status; /* of the first that fails */
 };
@@ -324,9 +325,11 @@ static int verify_in(struct ds_cli *cli, const struct ds_checkpoint *c, const ch
 static void verify_line(void *ctx, const struct ds_checkpoint *c)
 {
     struct listing *l = ctx;
-    if (ds_signals_ending() != 0)
+    if (ds_signals_ending() != 0 || (l->given && !ds_state_is_named(c, l->given)))
         return;
-    int status = verify_in(l->cli, c, l->dir, c->file, l->given);
+    const char *url = l->given && ds_url_has_scheme(l->given) ? l->given : NULL;
+    int status = verify_in(l->cli, c, l->dir, c->file, url);
+    l->found = true;
     if (l->status == DS_EXIT_OK)
         l->status = status;
 }
@@ -362,10 +365,9 @@ int ds_state_verify_directory(struct ds_cli *cli, const char *state, const char 
     const char *slash = strrchr(state, '/');
     char *dir = slash ? ds_strndup(state, (size_t)(slash - state)) : ds_strdup(".");
     struct listing l = {.cli = cli, .dir = dir ? dir : "", .given = given};
-    if (given)
-        l.status = ds_cli_usage(cli, "a directory has streams of its own: name none");
-    else if (ds_exports_show(cli->fileops, state, &head, verify_line, &l, &missing, &err) !=
-             DSTREAM_OK)
+    if (ds_exports_show(cli->fileops, state, &head, verify_line, &l, &missing, &err) != DSTREAM_OK)
+        l.status = ds_cli_fail(cli, &err);
+    else if (given && !l.found && ds_state_not_named(state, given, &err) != DSTREAM_OK)
         l.status = ds_cli_fail(cli, &err);
     ds_free(dir);
     if (ds_signals_ending() != 0)

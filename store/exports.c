@@ -375,9 +375,9 @@ static enum dstream_code sync_names(struct ds_exports *s)
     return rc;
 }
 
-static enum dstream_code put_lines(struct ds_exports *s, size_t n)
+static enum dstream_code put_lines(struct ds_exports *s, size_t n, uint64_t manifest)
 {
-    struct ds_checkpoint_head head = {.files = n, .manifest = ds_manifest_length(&s->manifest)};
+    struct ds_checkpoint_head head = {.files = n, .manifest = manifest};
     struct ds_buf b;
     ds_checkpoint_now(head.time);
     ds_buf_init(&b, STATE_MAX);
@@ -398,7 +398,7 @@ static enum dstream_code put_state(struct ds_exports *s)
     enum dstream_code rc;
     if (!s->directory)
         s->members[0]->last.manifest = s->rotate ? ds_manifest_length(&s->manifest) : 0;
-    rc = s->directory ? put_lines(s, s->nlines)
+    rc = s->directory ? put_lines(s, s->nlines, ds_manifest_length(&s->manifest))
                       : ds_state_commit(&s->state, &s->members[0]->last, &s->error);
     s->sync_failed = s->sync_failed || s->state.sync_failed;
     return rc;
@@ -414,7 +414,7 @@ static enum dstream_code begin_state(struct ds_exports *s)
     if (rc == DSTREAM_OK)
         rc = sync_names(s);
     if (rc == DSTREAM_OK && s->directory)
-        rc = put_lines(s, 0);
+        rc = put_lines(s, 0, ds_manifest_length(&s->manifest));
     s->sync_failed = s->sync_failed || s->state.sync_failed;
     return rc;
 }
@@ -551,4 +551,63 @@ enum dstream_code ds_exports_commit(struct ds_exports *s, struct dstream_error *
     if (s->error.code != DSTREAM_OK)
         *err = s->error;
     return s->error.code;
+}
+
+/* --- by hand ---------------------------------------------------------------------------------- */
+
+/* `c` is for this function alone. */
+static enum dstream_code change_line(struct ds_exports *s, struct ds_line *line,
+                                     struct ds_checkpoint *c, const char *offset, uint64_t skip,
+                                     struct dstream_error *err)
+{
+    if (!offset) {
+        drop_line(s, line);
+        return DSTREAM_OK;
+    }
+    enum dstream_code rc =
+        ds_checkpoint_read(c, line->text.data, line->text.len, s->state.at.path, err);
+    if (rc == DSTREAM_OK)
+        rc = ds_state_move(c, s->state.at.path, offset, skip, err);
+    if (rc != DSTREAM_OK)
+        return rc;
+    ds_checkpoint_stamp(c);
+    line->text.len = 0;
+    rc = ds_checkpoint_write(&line->text, c);
+    return rc == DSTREAM_OK ? rc : no_memory(err);
+}
+
+static enum dstream_code change(struct ds_exports *s, const char *file, const char *offset,
+                                uint64_t skip, struct dstream_error *err)
+{
+    struct ds_checkpoint_head head;
+    enum dstream_code rc = load_state(s, &head, err);
+    size_t i = 0;
+    while (rc == DSTREAM_OK && i < s->nlines && strcmp(s->lines[i]->file, file) != 0)
+        i++;
+    if (rc != DSTREAM_OK || i == s->nlines)
+        return rc != DSTREAM_OK ? rc
+                                : ds_error_set(err, DSTREAM_ERR_NOT_FOUND, "%s: has no file %s",
+                                               s->state.at.path, file);
+    struct ds_checkpoint *c = ds_calloc(1, sizeof *c);
+    rc = c ? change_line(s, s->lines[i], c, offset, skip, err) : no_memory(err);
+    ds_free(c);
+    if (rc == DSTREAM_OK && put_lines(s, s->nlines, head.manifest) != DSTREAM_OK) {
+        *err = s->error;
+        rc = err->code;
+    }
+    return rc;
+}
+
+enum dstream_code ds_exports_change(const struct ds_fileops *ops, const char *path,
+                                    const char *file, const char *offset, uint64_t skip,
+                                    struct dstream_error *err)
+{
+    struct ds_exports *s = ds_set_new(&(struct ds_export_options){.ops = ops}, err);
+    if (!s)
+        return err->code;
+    enum dstream_code rc = ds_state_begin_locked(&s->state, s->ops, path, err);
+    if (rc == DSTREAM_OK)
+        rc = change(s, file, offset, skip, err);
+    ds_exports_free(s);
+    return rc;
 }

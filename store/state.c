@@ -218,8 +218,8 @@ enum dstream_code ds_state_commit(struct ds_state *s, const struct ds_checkpoint
 
 /* --- by hand ---------------------------------------------------------------------------------- */
 
-static enum dstream_code begin_locked(struct ds_state *s, const struct ds_fileops *ops,
-                                      const char *path, struct dstream_error *err)
+enum dstream_code ds_state_begin_locked(struct ds_state *s, const struct ds_fileops *ops,
+                                        const char *path, struct dstream_error *err)
 {
     enum dstream_code rc = ds_state_begin(s, ops ? ops : &ds_fileops_system, path, err);
     if (rc == DSTREAM_OK)
@@ -233,7 +233,7 @@ enum dstream_code ds_state_remove(const struct ds_fileops *ops, const char *path
     struct ds_state *s = ds_calloc(1, sizeof *s);
     if (!s)
         return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a state file");
-    enum dstream_code rc = begin_locked(s, ops, path, err);
+    enum dstream_code rc = ds_state_begin_locked(s, ops, path, err);
     int removed = rc == DSTREAM_OK ? s->at.ops->unlink(s->at.ops->ctx, s->at.dir, s->at.name) : 0;
     if (removed < 0)
         rc = ds_file_error(err, path, "remove it", removed);
@@ -243,19 +243,17 @@ enum dstream_code ds_state_remove(const struct ds_fileops *ops, const char *path
     return rc;
 }
 
-static enum dstream_code set(struct ds_state *s, const char *offset, uint64_t skip,
-                             struct dstream_error *err)
+enum dstream_code ds_state_move(struct ds_checkpoint *c, const char *path, const char *offset,
+                                uint64_t skip, struct dstream_error *err)
 {
-    struct ds_checkpoint *c = &s->last;
     if (c->segment.sealing[0])
         return ds_error_set(err, DSTREAM_ERR_STATE,
-                            "%s: a segment is being sealed: let an export finish that first",
-                            s->at.path);
+                            "%s: a segment is being sealed: let an export finish that first", path);
     strcpy(c->offset, offset);
     c->skip = skip;
     c->closed = false;
     memset(&c->witness, 0, sizeof c->witness);
-    return ds_state_commit(s, c, err);
+    return DSTREAM_OK;
 }
 
 enum dstream_code ds_state_set(const struct ds_fileops *ops, const char *path, const char *offset,
@@ -264,13 +262,15 @@ enum dstream_code ds_state_set(const struct ds_fileops *ops, const char *path, c
     struct ds_state *s = ds_calloc(1, sizeof *s);
     if (!s)
         return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a state file");
-    enum dstream_code rc = begin_locked(s, ops, path, err);
+    enum dstream_code rc = ds_state_begin_locked(s, ops, path, err);
     if (rc == DSTREAM_OK)
         rc = ds_state_load(s, err);
     if (rc == DSTREAM_OK && !s->exists)
         rc = ds_error_set(err, DSTREAM_ERR_IO, "%s: no such state file", path);
     if (rc == DSTREAM_OK)
-        rc = set(s, offset, skip, err);
+        rc = ds_state_move(&s->last, s->at.path, offset, skip, err);
+    if (rc == DSTREAM_OK)
+        rc = ds_state_commit(s, &s->last, err);
     ds_state_free(s);
     return rc;
 }

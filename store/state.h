@@ -46,6 +46,13 @@ enum dstream_code ds_state_remove(const struct ds_fileops *ops, const char *path
 enum dstream_code ds_state_set(const struct ds_fileops *ops, const char *path, const char *offset,
                                uint64_t skip, struct dstream_error *err);
 
+/* That change to a checkpoint alone; `path` is for messages. ERR_STATE. */
+enum dstream_code ds_state_move(struct ds_checkpoint *c, const char *path, const char *offset,
+                                uint64_t skip, struct dstream_error *err);
+/* Opens and locks a state file, before any other lock. */
+enum dstream_code ds_state_begin_locked(struct ds_state *s, const struct ds_fileops *ops,
+                                        const char *path, struct dstream_error *err);
+
 /* The steps of ds_state_open() and ds_state_commit(), for exports.h, which has other locks to take
  * in between, and whose states may have many lines. */
 enum dstream_code ds_state_begin(struct ds_state *s, const struct ds_fileops *ops, const char *path,
