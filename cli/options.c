@@ -38,7 +38,7 @@ const struct ds_command_info ds_command_table[DS_COMMANDS] = {
     {"stat", DS_CMD_STAT, "URL", "say what a stream is and where it ends"},
     {"serve", DS_CMD_SERVE, "", "run a server of streams in memory"},
     {"decode", DS_CMD_DECODE, "[FILE]", "print the events of an event stream's bytes as JSON"},
-    {"state", DS_CMD_STATE, "show|verify|set|rm FILE [URL]",
+    {"state", DS_CMD_STATE, "show|verify|set|rm FILE [NAME]",
      "show, prove, change or remove a state file"},
     {"help", DS_CMD_HELP, "[COMMAND|TOPIC]", "explain a command or a topic"},
 };

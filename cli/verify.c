@@ -19,6 +19,7 @@
 #include "cli/format.h"
 #include "cli/run.h"
 #include "cli/signals.h"
+#include "cli/unwrap.h"
 #include "store/exports.h"
 #include "store/sqlite.h"
 
@@ -41,10 +42,14 @@ struct verifying {
         uint64_t end;
     } last; /* where the last row began, and how many units of that answer there are by it */
     struct ds_unpack *unpack; /* NULL: it is not compressed */
-    struct ds_buf have;       /* of the file, unpacked; `used` of it are compared */
+    bool enveloped;
+    struct ds_unwrap unwrap;
+    struct ds_buf have; /* data of the file; `used` of it are compared */
     size_t used;
-    uint64_t left; /* bytes of the file that are to be read yet */
-    uint64_t same; /* bytes of data that were compared */
+    uint64_t left;                 /* bytes of the file that are to be read yet */
+    uint64_t same;                 /* bytes of data that were compared, */
+    uint64_t whole;                /* and messages of JSON */
+    char where[DS_TOKEN_MAX + 32]; /* the position behind them */
     bool differs, beyond, closed;
 };
 
@@ -52,7 +57,10 @@ struct verifying {
 
 static int keep(void *ctx, const void *p, size_t n)
 {
-    return ds_buf_add(ctx, p, n) == DSTREAM_OK ? 0 : -ENOMEM;
+    struct verifying *v = ctx;
+    enum dstream_code rc =
+        v->enveloped ? ds_unwrap_add(&v->unwrap, p, n, &v->have) : ds_buf_add(&v->have, p, n);
+    return rc == DSTREAM_OK ? 0 : rc == DSTREAM_ERR_PARSE ? -EILSEQ : -ENOMEM;
 }
 
 static enum dstream_code fail(struct verifying *v, const char *what)
@@ -77,6 +85,16 @@ static enum dstream_code fill_row(struct verifying *v)
     return rc == DSTREAM_OK ? rc : ds_error_set(&v->source.error, rc, "no memory for a message");
 }
 
+static enum dstream_code fail_read(struct verifying *v, int rc)
+{
+    char what[64];
+    if (rc == -ENOMEM)
+        return ds_error_set(&v->source.error, DSTREAM_ERR_NOMEM, "no memory");
+    (void)snprintf(what, sizeof what, "its line %llu is no envelope",
+                   (unsigned long long)v->unwrap.lines + 1);
+    return fail(v, rc == -EILSEQ ? what : "it is not what was compressed into it");
+}
+
 /* More of the file, if there is more; else `have` is used up. */
 static enum dstream_code fill(struct verifying *v)
 {
@@ -92,11 +110,11 @@ static enum dstream_code fill(struct verifying *v)
         if (fread(piece, 1, want, v->f) != want)
             return fail(v, "it is shorter than its state says");
         v->left -= want;
-        int rc = v->unpack ? ds_unpack_add(v->unpack, piece, want, keep, &v->have)
-                           : keep(&v->have, piece, want);
+        int rc = v->unpack ? ds_unpack_add(v->unpack, piece, want, keep, v) : keep(v, piece, want);
+        if (rc == 0 && v->left == 0 && v->enveloped && !ds_unwrap_is_whole(&v->unwrap))
+            rc = -EILSEQ;
         if (rc < 0)
-            return rc == -ENOMEM ? ds_error_set(&v->source.error, DSTREAM_ERR_NOMEM, "no memory")
-                                 : fail(v, "it is not what was compressed into it");
+            return fail_read(v, rc);
     }
     return DSTREAM_OK;
 }
@@ -123,6 +141,8 @@ static enum dstream_code compare(void *ctx, const void *p, size_t n)
             k = n;
         while (i < k && want[i] == v->have.data[v->used + i])
             i++;
+        for (const char *lf = want; (lf = memchr(lf, '\n', i - (size_t)(lf - want))) != NULL; lf++)
+            v->whole++;
         v->same += i;
         v->used += i;
         v->differs = i < k;
@@ -134,12 +154,24 @@ static enum dstream_code compare(void *ctx, const void *p, size_t n)
     return DSTREAM_OK;
 }
 
+/* Where in the batch, of which the data behind `before` was compared, that has got to. */
+static void note_where(struct verifying *v, const dstream_batch *b, const struct ds_span *s,
+                       uint64_t before)
+{
+    uint64_t left_out = b->skip - (s->json ? b->first : b->first_byte);
+    (void)snprintf(
+        v->where, sizeof v->where, "%s,%llu", b->start,
+        (unsigned long long)(left_out + s->first + (s->json ? v->whole : v->same) - before));
+}
+
 static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batch *b)
 {
     struct verifying *v = ctx;
     struct ds_left all = {.lines = v->format.kind == DS_FORMAT_LINES};
     struct ds_span span = ds_span_of(b, &all);
+    uint64_t before = span.json ? v->whole : v->same;
     enum dstream_code rc = ds_format_put(&v->format, b, span.first, span.take, 0, compare, v);
+    note_where(v, b, &span, before);
     if (rc == DSTREAM_OK && ds_span_ends_open(&span, b, &v->at))
         rc = compare(v, "\n", 1);
     ds_span_advance(&span, b, &v->at, NULL);
@@ -170,14 +202,16 @@ static bool lacks_rows(const struct verifying *v)
 
 static enum dstream_code judge(struct verifying *v)
 {
-    char what[160];
+    char what[320];
     if (v->source.error.code != DSTREAM_OK)
         return v->source.error.code;
     if (v->run.stop)
         return ds_error_set(&v->source.error, DSTREAM_ERR_CANCELLED, "%s: stopped", v->path);
     if (v->differs)
-        (void)snprintf(what, sizeof what, "it differs from the stream behind %llu bytes of data",
-                       (unsigned long long)v->same);
+        (void)snprintf(what, sizeof what,
+                       "it differs from the stream behind %llu bytes of data, in what comes at "
+                       "%.200s",
+                       (unsigned long long)v->same, v->where);
     else if (!at_end(v))
         (void)snprintf(what, sizeof what, "the stream ends behind %llu bytes of data, the file not",
                        (unsigned long long)v->same);
@@ -230,10 +264,14 @@ static enum dstream_code open_file(struct verifying *v)
     if (!c->has_output)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "%s: the state goes with no output file",
                             v->path);
-    if (!ds_format_of(c->format, &v->format.kind) || !ds_format_is_data(v->format.kind))
+    bool known = ds_format_of(c->format, &v->format.kind);
+    v->enveloped = known && v->format.kind == DS_FORMAT_ENVELOPE;
+    if (v->enveloped)
+        v->format.kind = ds_type_is_json(c->content_type) ? DS_FORMAT_NDJSON : DS_FORMAT_RAW;
+    if (!known || !ds_format_is_data(v->format.kind))
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
-                            "%s: output of format %s holds what is not in the stream, as times of "
-                            "receipt: only raw, ndjson and lines can be verified",
+                            "%s: output of format %s cannot be told from what is not in the "
+                            "stream: only raw, ndjson, lines and envelope can be verified",
                             v->path, c->format);
     v->left = c->length - c->before;
     v->f = c->length > 0 ? fopen(v->path, "rbe") : NULL;
@@ -270,6 +308,7 @@ static int verify(struct ds_cli *cli, const struct ds_checkpoint *c, const char 
     struct verifying v = {.cli = cli, .c = c, .path = path, .rows = rows};
     struct dstream_error err = {0};
     ds_buf_init(&v.have, SIZE_MAX);
+    ds_unwrap_init(&v.unwrap, cli->limits.json_depth + 1);
     const char *url = url_of(&v, given, &err);
     enum dstream_code rc = err.code;
     signal(SIGPIPE, SIG_IGN); /* a connection that has gone is an error like others */
@@ -293,6 +332,7 @@ static int verify(struct ds_cli *cli, const struct ds_checkpoint *c, const char 
         (void)fclose(v.f);
     ds_unpack_free(v.unpack);
     ds_buf_free(&v.have);
+    ds_unwrap_free(&v.unwrap);
     ds_source_free(&v.source);
     ds_run_end(&v.run);
     return status;

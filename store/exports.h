@@ -46,9 +46,9 @@ enum dstream_code ds_exports_commit(struct ds_exports *s, struct dstream_error *
 const struct dstream_error *ds_exports_error(const struct ds_exports *s);
 const struct dstream_error *ds_export_error(const struct ds_export *x);
 
-/* Makes the line of `file` in the state at `path` go on elsewhere, as ds_state_set() does, or, where
- * `offset` is NULL, removes it; nobody may have that locked. ERR_NOT_FOUND where there is none, and
- * codes as of ds_state_set(). */
+/* Makes the line of `file` in the state at `path` go on elsewhere, as ds_state_set() does, or,
+ * where `offset` is NULL, removes it; nobody may have that locked. ERR_NOT_FOUND where there is
+ * none, and codes as of ds_state_set(). */
 enum dstream_code ds_exports_change(const struct ds_fileops *ops, const char *path,
                                     const char *file, const char *offset, uint64_t skip,
                                     struct dstream_error *err);

@@ -6,6 +6,7 @@
 
 #include "cli/format.h"
 #include "cli/template.h"
+#include "cli/unwrap.h"
 #include "decode/base64.h"
 #include "decode/jsoncut.h"
 
@@ -316,4 +317,50 @@ Test(format, resolves_by_what_the_stream_is)
     enum ds_format_kind f;
     cr_expect_not(ds_format_of("", &f));
     cr_expect_not(ds_format_of("RAW", &f));
+}
+
+/* --- envelopes the other way round ------------------------------------------------------------ */
+
+#define HEAD "{\"offset\":\"a\",\"index\":0,\"next\":\"b\",\"received\":\"t\","
+
+Test(unwrap, gives_the_data_however_it_is_cut)
+{
+    static const struct {
+        const char *lines, *want; /* NULL: it is no envelope, at line `line` from 0 */
+        unsigned line;
+    } cases[] = {
+        {"", "", 0},
+        {HEAD "\"json\":{\"a\":[1.0, \"\\n\"]}}\n" HEAD "\"json\":2}\n",
+         "{\"a\":[1.0, \"\\n\"]}\n2\n", 0},
+        {HEAD "\"text\":\"a\\n\\u00e4\"}\n" HEAD "\"base64\":\"/w==\"}\n", "a\n\xC3\xA4\xFF", 0},
+        {HEAD "\"base64\":\"\"}\n" HEAD "\"text\":\"\"}\n", "", 0},
+        {HEAD "\"text\":\"x\"}\n{}\n", NULL, 1},
+        {HEAD "\"text\":\"x\",\"json\":1}\n", NULL, 0},
+        {HEAD "\"text\":1}\n", NULL, 0},
+        {HEAD "\"base64\":\"?\"}\n", NULL, 0},
+        {HEAD "\"json\":1}\n[1]\n", NULL, 1},
+        {HEAD "\"json\":1}\n\n", NULL, 1},
+        {HEAD "\"json\":1}}\n", NULL, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = strlen(cases[i].lines);
+        for (size_t at = 0; at <= n; at++) {
+            struct ds_unwrap u;
+            struct ds_buf out;
+            ds_unwrap_init(&u, 9);
+            ds_buf_init(&out, 1000);
+            enum dstream_code rc = ds_unwrap_add(&u, cases[i].lines, at, &out);
+            if (rc == DSTREAM_OK)
+                rc = ds_unwrap_add(&u, cases[i].lines + at, n - at, &out);
+            cr_assert_eq(rc, cases[i].want ? DSTREAM_OK : DSTREAM_ERR_PARSE, "%zu, %zu", i, at);
+            if (cases[i].want) {
+                cr_assert_str_eq(out.len > 0 ? ds_buf_str(&out) : "", cases[i].want);
+                cr_assert(ds_unwrap_is_whole(&u));
+            } else {
+                cr_assert_eq(u.lines, cases[i].line, "%zu, %zu", i, at);
+            }
+            ds_unwrap_free(&u);
+            ds_buf_free(&out);
+        }
+    }
 }
