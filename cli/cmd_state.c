@@ -398,8 +398,8 @@ static int act_on(struct ds_cli *cli, const char *what, const char *name, const 
 int ds_cmd_state(struct ds_cli *c)
 {
     const char *what = c->nargs > 0 ? c->args[0] : "";
-    bool show = strcmp(what, "show") == 0;
-    if (!show && strcmp(what, "verify") != 0 && strcmp(what, "set") != 0 && strcmp(what, "rm") != 0)
+    bool show = strcmp(what, "show") == 0, verify = strcmp(what, "verify") == 0;
+    if (!show && !verify && strcmp(what, "set") != 0 && strcmp(what, "rm") != 0)
         return ds_cli_usage(c, "state: give \"show\", \"verify\", \"set\" or \"rm\", and a file");
     if (c->nargs != 2 && (show || c->nargs != 3))
         return ds_cli_usage(c, "state %s: give one file%s", what,
