@@ -240,15 +240,6 @@ static bool overdue(const struct exporting *e, const struct exported *x)
            ds_loop_now(e->run.loop) - (due > e->synced ? due : e->synced) > OVERDUE_MS;
 }
 
-static bool any_good(const struct exporting *e)
-{
-    for (size_t i = 0; i < e->n; i++) {
-        if (e->streams[i].s.error.code == DSTREAM_OK)
-            return true;
-    }
-    return false;
-}
-
 static void tell(void *ctx, struct ds_status_now *out)
 {
     struct exporting *e = ctx;
@@ -256,8 +247,10 @@ static void tell(void *ctx, struct ds_status_now *out)
     while (i + 1 < e->n && e->streams[i].over)
         i++;
     ds_source_tell(&e->streams[i].s, out);
-    out->answered = any_good(e);
+    out->answered = true;
+    out->streams = e->n > 1 ? e->n : 0;
     for (size_t k = 0; k < e->n; k++) {
+        out->failed += e->n > 1 && e->streams[k].s.error.code != DSTREAM_OK;
         out->answered &= ds_source_answered(&e->streams[k].s);
         if (!e->streams[k].exporter)
             continue;
@@ -268,6 +261,8 @@ static void tell(void *ctx, struct ds_status_now *out)
         if (e->n == 1)
             out->offset = t.offset;
     }
+    /* Those that are well are enough. */
+    out->answered &= e->n > 1 ? out->failed < e->n : e->streams[0].s.error.code == DSTREAM_OK;
 }
 
 static void start(struct exported *x)

@@ -31,6 +31,12 @@ void ds_status_bytes(struct ds_buf *out, double bytes)
     ds_buf_addf(out, u == 0 ? "%.0f %s" : "%.1f %s", bytes, units[u]);
 }
 
+static void add_failed(struct ds_buf *out, const struct ds_status_now *now)
+{
+    if (now->failed > 0)
+        ds_buf_addf(out, ", %zu of %zu streams failed", now->failed, now->streams);
+}
+
 void ds_status_text(struct ds_buf *out, const struct ds_status_now *now, double rate,
                     int64_t retry_in)
 {
@@ -46,6 +52,7 @@ void ds_status_text(struct ds_buf *out, const struct ds_status_now *now, double 
     if (now->retries > 0)
         ds_buf_addf(out, ", %llu retr%s", (unsigned long long)now->retries,
                     now->retries == 1 ? "y" : "ies");
+    add_failed(out, now);
     if (retry_in >= 0)
         ds_buf_addf(out, ", retry in %lld s", (long long)((retry_in + 999) / 1000));
     else
@@ -62,6 +69,7 @@ void ds_status_tell(struct ds_buf *out, const struct ds_status_now *now)
     if (now->messages > 0)
         ds_buf_addf(out, ", %llu message%s", (unsigned long long)now->messages,
                     now->messages == 1 ? "" : "s");
+    add_failed(out, now);
 }
 
 void ds_status_json(struct ds_buf *out, const struct ds_status_now *now, double rate,
@@ -78,8 +86,10 @@ void ds_status_json(struct ds_buf *out, const struct ds_status_now *now, double 
         ds_buf_addf(out, ",\"retryIn\":%lld", (long long)retry_in);
     else
         ds_buf_adds(out, ",\"retryIn\":null");
-    ds_buf_addf(out, ",\"retries\":%llu,\"time\":%lld}", (unsigned long long)now->retries,
-                (long long)time);
+    ds_buf_addf(out, ",\"retries\":%llu", (unsigned long long)now->retries);
+    if (now->streams > 0)
+        ds_buf_addf(out, ",\"streams\":%zu,\"failed\":%zu", now->streams, now->failed);
+    ds_buf_addf(out, ",\"time\":%lld}", (long long)time);
 }
 
 /* The rate over the time since it was last measured, half of it carried on, so that it neither

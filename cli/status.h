@@ -14,6 +14,8 @@ struct ds_status_now {
     const char *doing;  /* "catching up", "live" */
     uint64_t retries;   /* of writing; 0: nothing is said of them */
     int64_t retry_at;   /* by ds_loop_now(); DS_NEVER: not waiting for a retry */
+    size_t streams;     /* of several, how many there are; else 0 */
+    size_t failed;      /* and of those, how many have come to nothing */
     bool answered;      /* its first requests were, or they wait to be made again */
     bool stuck;         /* what is due was not done */
 };

@@ -196,13 +196,18 @@ E2E_EMBEDDED(service, a_directory_is_ready_when_its_streams_are)
     char *url = e2e_url("there");
     e2e_create(url, TYPE_JSON);
     struct e2e_process *p =
-        managed_start(&m, "export", "-f", "-d", e2e_path("d"), url, e2e_url("not-there"));
+        managed_start(&m, "export", "-f", "-d", e2e_path("d"), url, e2e_url("not-there"),
+                      "--status-file", e2e_path("status"));
     until_told(&m, "READY=1", 1);
     e2e_append(url, TYPE_JSON, e2e_text("[1,2]"));
     until_told(&m, "2 messages", 1);
     e2e_kill(p, SIGTERM);
     e2e_wait(p);
-    told_in_order(&m, "READY=1", "2 messages", "STOPPING=1");
+    told_in_order(&m, "READY=1", "2 messages, 1 of 2 streams failed", "STOPPING=1");
+    const char *status = e2e_read_file(e2e_path("status")).p;
+    cr_assert_not_null(strstr(status, "{\"state\":\"ended\",\"bytes\":4,"), "%s", status);
+    cr_assert_not_null(strstr(status, ",\"streams\":2,\"failed\":1,"), "%s", status);
+    cr_assert_not(e2e_exists(e2e_path("status.new")));
     forget(&m);
     p = managed_start(&m, "export", "-d", e2e_path("d"), e2e_url("not-there"));
     e2e_status(p, 66);
