@@ -133,8 +133,9 @@ static int prepare(struct ds_sqlite *d, const char *format, sqlite3_stmt **out)
 static int statement(struct ds_sqlite *d, enum statement which, sqlite3_stmt **out)
 {
     static const char *const sql[STATEMENTS] = {
-        [INSERT] = "INSERT INTO main.\"%w\"(stream, \"offset\", \"index\", received, data) "
-                   "VALUES(?1, ?2, ?3, ?4, ?5)",
+        [INSERT] =
+            "INSERT OR ABORT INTO main.\"%w\"(stream, \"offset\", \"index\", received, data) "
+            "VALUES(?1, ?2, ?3, ?4, ?5)",
         [ADD] = "INSERT INTO main." DS_SQLITE_STREAMS
                 "(into_table, url, content_type, \"offset\", skip, closed, time, state, revision) "
                 "VALUES('%q', ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)",
@@ -436,7 +437,7 @@ static int choose_journal(struct ds_sqlite *d)
 {
     char *pages, *mode = NULL;
     int rc = ask_text(d, "PRAGMA page_count", NULL, &pages);
-    if (rc == SQLITE_OK && strcmp(pages, "0") == 0)
+    if (rc == SQLITE_OK && pages && strcmp(pages, "0") == 0)
         rc = ask_text(d, "PRAGMA journal_mode=WAL", NULL, &mode);
     ds_free(pages);
     ds_free(mode);

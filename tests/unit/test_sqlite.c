@@ -255,6 +255,27 @@ Test(sqlite, a_row_that_is_there_is_never_replaced)
     cr_assert_str_eq(ask(ROWS), "1|-1|0|old\n2|-1|0|1\n2|a|0|2\n");
 }
 
+/* Whatever the table says. */
+Test(sqlite, a_row_that_is_there_is_not_replaced_by_a_rule_of_the_table)
+{
+    struct dstream_error err = {0};
+    struct ds_sqlite *d = opened(&usual);
+    struct ds_sqlite_stream s = stream("http://h/s", NULL);
+    cr_assert_eq(add(d, &s, "old", "a", &err), DSTREAM_OK);
+    cr_assert_eq(commit(d, &s, &err), DSTREAM_OK);
+    ds_sqlite_free(d);
+    do_once("ALTER TABLE messages RENAME TO old; CREATE TABLE messages(stream, \"offset\", "
+            "\"index\", received, data, PRIMARY KEY(stream, \"offset\", \"index\") ON CONFLICT "
+            "REPLACE); INSERT INTO messages SELECT * FROM old");
+    d = opened(&usual);
+    s = found(d, "http://h/s");
+    strcpy(s.at.offset, "-1");
+    cr_assert_eq(add(d, &s, "new", "a", &err), DSTREAM_ERR_STATE_MISMATCH);
+    cr_assert_eq(ds_sqlite_commit(d, &err), DSTREAM_OK);
+    ds_sqlite_free(d);
+    cr_assert_str_eq(ask(ROWS), "1|-1|0|old\n");
+}
+
 /* As by a second process that came to the file by another name. */
 Test(sqlite, a_position_that_somebody_has_moved_ends_it)
 {
