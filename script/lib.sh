@@ -75,13 +75,14 @@ failures() {
 }
 
 # criterion NAME PROGRAM... runs a Criterion program, for $limit (900) seconds at most, keeps its log, puts
-# its closing line and what failed into the summary, in $out, and shows the rest only where it failed.
+# its closing line and what failed into the summary, in $out, and shows the rest only where it failed. What
+# the tests write is in $scratch ($out).
 criterion() {
-  local name=$1 rc=0
+  local name=$1 rc=0 tmp=${scratch:-$out}/tmp
   shift
-  rm -rf "$out/tmp"
-  mkdir "$out/tmp"
-  TMPDIR=$out/tmp timeout -k 10 "${limit:-900}" "$@" --verbose >"$out/$name.log" 2>&1 || rc=$?
+  rm -rf "$tmp"
+  mkdir "$tmp"
+  TMPDIR=$tmp timeout -k 10 "${limit:-900}" "$@" --verbose >"$out/$name.log" 2>&1 || rc=$?
   local line
   line=$(grep -a 'Synthesis: Tested:' "$out/$name.log" | tail -n 1) || line="no closing line (status $rc)"
   printf '%s\n' "$line"
@@ -102,6 +103,14 @@ built() {
   configured "$dir" --enable-werror "$@"
   quiet make -C "$dir" -j"$(cores)" all
   quiet make -C "$dir" -j"$(cores)" check TESTS= ${test_cflags:+"CFLAGS=$test_cflags"}
+}
+
+# room_in_memory: whether gigabytes of files may be put into /dev/shm.
+room_in_memory() {
+  local disk free
+  disk=$(df -k --output=avail /dev/shm 2>/dev/null | tail -n 1) || disk=0
+  free=$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)
+  [ -w /dev/shm ] && [ "${disk:-0}" -gt 3000000 ] && [ "${free:-0}" -gt 5000000 ]
 }
 
 # A thousand streams followed by one thread, and what that takes.

@@ -8,18 +8,20 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-char home[64];
+char home[1024];
 
 void home_enter(void)
 {
-    snprintf(home, sizeof home, "/tmp/dstream-test-XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+    snprintf(home, sizeof home, "%s/dstream-test-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     cr_assert_not_null(mkdtemp(home));
     cr_assert_eq(chdir(home), 0);
+    cr_assert_not_null(getcwd(home, sizeof home));
 }
 
 void home_leave(void)
 {
-    char command[128];
+    char command[sizeof home + 16];
     snprintf(command, sizeof command, "rm -rf -- '%s'", home);
     cr_assert_eq(chdir("/"), 0);
     cr_assert_eq(system(command), 0);

@@ -3,7 +3,7 @@
 #ifndef DS_UNIT_HOME_H
 #define DS_UNIT_HOME_H
 
-extern char home[64];
+extern char home[1024];
 
 /* For the beginning and the end of each test. */
 void home_enter(void);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "tests/unit/share.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -470,7 +471,7 @@ Test(events, a_new_connection_begins_from_nothing)
 Test(events, a_payload_of_64_mib_in_single_bytes_completes, .timeout = 120)
 {
     struct ds_limits limits = ds_limits_default();
-    const size_t n = limits.max_event - 3;
+    const size_t n = limits.max_event / UNIT_SHARE - 3;
     struct ds_events e;
     size_t used;
     static const char begin[] = "event: data\ndata: [\"", end[] = "\"]\n\n" NEXT1;

@@ -18,6 +18,7 @@
 
 #include "faulty.h"
 #include "home.h"
+#include "share.h"
 #include "simfs.h"
 #include "store/export.h"
 
@@ -288,7 +289,7 @@ static long calls_of(const struct scene *s)
 static void kill_at_each_call(const struct scene *s)
 {
     long calls = calls_of(s);
-    for (long n = 0; n <= calls; n++) {
+    for (long n = 0; n <= calls; n += UNIT_SHARE) {
         struct sim_fs *fs = stage(s);
         struct job j = job_of(s, fs);
         struct dstream_error err = {0};
@@ -320,7 +321,7 @@ static bool names_unsynced(const struct sim_fs *fs)
 static void kill_and_lose_power(const struct scene *s)
 {
     long calls = calls_of(s);
-    for (long n = 0; n <= calls; n++) {
+    for (long n = 0; n <= calls; n += UNIT_SHARE) {
         struct sim_fs *fs = stage(s);
         struct job j = job_of(s, fs);
         struct dstream_error err = {0};
@@ -347,7 +348,7 @@ static void kill_and_lose_power(const struct scene *s)
 static void fail_each_call(const struct scene *s, int with)
 {
     long calls = calls_of(s);
-    for (long n = 0; n < calls; n++) {
+    for (long n = 0; n < calls; n += UNIT_SHARE) {
         struct sim_fs *fs = stage(s);
         struct job j = job_of(s, fs);
         struct dstream_error err = {0};
@@ -847,7 +848,7 @@ Test(files, a_killed_export_goes_on_where_it_was)
     for (size_t b = 0; b < COUNT(befores); b++) {
         for (int fault = DS_FAULT_KILL_BEFORE; fault <= DS_FAULT_KILL_AFTER; fault++) {
             bool more = true;
-            for (long n = 0; more; n++) {
+            for (long n = 0; more; n += UNIT_SHARE) {
                 struct dstream_error err = {0};
                 if (befores[b] < 0)
                     put("out", "to be overwritten, and longer than what there is of the stream");

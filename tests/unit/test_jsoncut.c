@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "tests/unit/share.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 #define DEPTH    4
@@ -616,7 +617,7 @@ Test(jsoncut, nesting_is_limited_exactly)
 /* Not by the clock: what is quadratic would not end. */
 Test(jsoncut, a_message_of_64_mib_in_single_bytes_completes, .timeout = 120)
 {
-    const size_t n = (size_t)64 << 20;
+    const size_t n = ((size_t)64 << 20) / UNIT_SHARE;
     struct ds_json_cut c;
     struct ds_items out;
     ds_items_init(&out, n + 10);

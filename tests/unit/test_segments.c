@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "share.h"
 #include "simfs.h"
 #include "store/export.h"
 #include "store/exports.h"
@@ -319,7 +320,7 @@ Test(segments, go_on_rightly_after_a_crash_at_any_call)
 {
     for (size_t i = 0; i < COUNT(scenes); i++) {
         long calls = calls_of(&scenes[i]);
-        for (long n = 0; n <= calls; n++) {
+        for (long n = 0; n <= calls; n += UNIT_SHARE) {
             struct sim_fs *fs = stage(&scenes[i]);
             struct job j = job_of(&scenes[i], fs);
             struct dstream_error err = {0};
@@ -340,7 +341,7 @@ Test(segments, go_on_rightly_after_two_kills)
 {
     const struct scene *s = &scenes[4];
     long calls = calls_of(s);
-    for (long n = 0; n <= calls; n++) {
+    for (long n = 0; n <= calls; n += UNIT_SHARE) {
         for (long m = 0; m <= calls; m += 3) {
             struct sim_fs *fs = stage(s);
             struct dstream_error err = {0};
@@ -364,7 +365,7 @@ Test(segments, go_on_rightly_after_a_failure_of_any_call)
     for (size_t i = 0; i < COUNT(scenes); i++) {
         const struct scene *s = &scenes[i];
         long calls = calls_of(s);
-        for (long n = 0; n < calls; n++) {
+        for (long n = 0; n < calls; n += UNIT_SHARE) {
             struct sim_fs *fs = stage(s);
             struct job j = job_of(s, fs);
             struct dstream_error err = {0};

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "tests/unit/share.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -386,7 +387,7 @@ Test(sse, the_error_of_a_callback_ends_it_for_good)
 /* The three that follow check no time: what is quadratic would not end. */
 Test(sse, a_line_of_64_mib_in_single_bytes_completes, .timeout = 120)
 {
-    const size_t n = (size_t)64 << 20;
+    const size_t n = ((size_t)64 << 20) / UNIT_SHARE;
     struct log l;
     struct ds_sse_parser s;
     size_t used;
