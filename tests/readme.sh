@@ -31,10 +31,12 @@ awk '/^```console$/ { on = 1; next } /^```/ { on = 0 } on' "$readme" >"$dir/want
     printf "printf '%%s\\\\n' %q\n" "$line"
     if [ "$command" = "dstream serve &" ]; then echo "echo $shown"; else printf '%s\n' "${command//$shown/$url}"; fi
   done
+  # When the session has ended, script(1) waits 10 ms for what the terminal still holds, and no longer.
+  echo "echo the end; for i in {1..1000}; do ! grep -q 'the end' '$dir/raw' || break; sleep 0.02; done"
 } >"$dir/session"
 grep -q '^dstream export' "$dir/session" || { echo "README.md has no commands"; exit 1; }
 
 mkdir "$dir/work"
 script -qec "bash '$dir/session'" /dev/null </dev/null >"$dir/raw"
-tr -d '\r' <"$dir/raw" | sed "s|$url|$shown|g" >"$dir/got"
+tr -d '\r' <"$dir/raw" | sed "s|$url|$shown|g; /^the end$/d" >"$dir/got"
 diff -u --label README.md "$dir/want" --label "what comes" "$dir/got"
