@@ -158,13 +158,17 @@ static bool matches(struct session *s, const char *pattern, const char *text)
     return !*text;
 }
 
+/* Whoever does not end in time waits for a deadline of 20 s or for ever; a machine that is busy
+ * stands still for seconds. */
+#define LATE_MS 8000
+
 static void judge(struct session *s, const char *answer, const char *pattern)
 {
     int64_t took = e2e_now() - s->sent;
     if (!matches(s, pattern, answer))
         cr_assert_fail("%s\n  to   %s\n  came %.2000s\n  want %.2000s", s->where, s->last, answer,
                        pattern);
-    if ((s->within > 0 && took > s->within) || took < s->after)
+    if ((s->within > 0 && took > s->within + LATE_MS) || took < s->after)
         cr_assert_fail("%s\n  to   %s\n  came after %lld ms: %.500s", s->where, s->last,
                        (long long)took, answer);
     s->within = s->after = 0;
@@ -218,7 +222,7 @@ static void play_line(struct session *s, const char *line)
     else if ((rest = after_word(line, "< ")))
         judge(s, session_reply(s), rest);
     else if ((rest = after_word(line, "within ")))
-        s->within = strtol(rest, NULL, 10) * (e2e_sanitized() ? 3 : 1);
+        s->within = strtol(rest, NULL, 10);
     else if ((rest = after_word(line, "after ")))
         s->after = strtol(rest, NULL, 10);
     else if ((rest = after_word(line, "! ")))

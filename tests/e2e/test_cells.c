@@ -403,7 +403,7 @@ CELL(reset)
 CELL(no_answer_in_time)
 {
     struct cell c = {.state = state, .event = "", .how = HANGS};
-    e2e_limits(LIMITS ",header=500,header_sse=500,header_long_poll=500");
+    e2e_limits(LIMITS ",header=2000,header_sse=2000,header_long_poll=2000");
     struct e2e_process *p = comes_whole(c, NULL, TWICE, "1\n2\n");
     e2e_says(p, "no answer began within");
 }
@@ -411,7 +411,7 @@ CELL(no_answer_in_time)
 CELL(body_stands_still)
 {
     struct cell c = {.state = state, .event = half(state), .how = HANGS};
-    e2e_limits(LIMITS ",silence=500,silence_sse=500");
+    e2e_limits(LIMITS ",silence=2000,silence_sse=2000");
     struct e2e_process *p = comes_whole(c, NULL, TWICE, "1\n2\n");
     e2e_says(p, "no byte of the answer came for");
 }

@@ -291,7 +291,7 @@ E2E_EMBEDDED(h2, a_dead_connection_is_left_by_all)
 {
     struct front f;
     struct ds_limits hasty = ds_limits_default();
-    hasty.header = hasty.header_sse = hasty.silence_sse = hasty.first_byte_sse = 1500;
+    hasty.header = hasty.header_sse = hasty.silence_sse = hasty.first_byte_sse = 3000;
     hasty.backoff_base = hasty.backoff_max = 20;
     stand(&f);
     struct tunnel *t = tunnel_start(TUNNEL_PLAIN, f.port, false);

@@ -110,7 +110,7 @@ E2E_EMBEDDED(harness, the_proxy_stands_still_and_loses)
     static const struct proxy_plan plans[] = {
         {.how = PROXY_MUTE}, {.how = PROXY_STALL, .at = 4}, {.how = PROXY_LOST}};
     static const char *const says[] = {"no answer began", "no byte of the answer came", "reset"};
-    e2e_limits("header=300,silence=300,retries=0");
+    e2e_limits("header=1500,silence=1500,retries=0");
     e2e_create(e2e_url("s"), "text/plain");
     e2e_append(e2e_url("s"), "text/plain", e2e_text("0123456789"));
     for (int i = 0; i < 3; i++) {

@@ -224,7 +224,7 @@ E2E(read, an_ended_sse_connection_is_opened_again)
     const char *base = e2e_serve(NULL, (const char *const[]){"--sse-time", "300ms", NULL});
     struct proxy *x = proxy_start(base, "live=sse", whole, NULL);
     char *url = e2e_url_at(base, "s");
-    e2e_limits("healthy_sse=200");
+    e2e_limits("healthy_sse=20");
     e2e_create(url, TYPE_JSON);
     struct e2e_process *p = dstream_start("read", "-f", e2e_url_at(proxy_url(x), "s"));
     for (unsigned n = 1; n <= 3; n++) {

@@ -68,25 +68,24 @@ static const int64_t times[] = {123000, 123010, 123011, 123011, 123040, 123100,
                                 123200, 123203, 123500, 123501, 123505, 123800};
 #define TIMES (sizeof times / sizeof *times)
 
-/* The most that a gap was off, ms. */
-static double play_once(const char *file, const char *speed, double factor)
+/* How much each gap was off, ms, where it was less than in the runs before. */
+static void play_once(const char *file, const char *speed, double factor, double best[TIMES])
 {
     struct e2e_process *p = dstream_start("replay", file, "--speed", speed);
     int64_t came[TIMES];
-    double worst = 0;
     for (size_t i = 0; i < TIMES; i++) {
         e2e_until_out(p, 2 * (i + 1));
         came[i] = now_us();
         double want = (double)(times[i] - times[0]) * factor,
                is = (double)(came[i] - came[0]) / 1000;
         double off = is > want ? is - want : want - is;
-        worst = off > worst ? off : worst;
+        best[i] = off < best[i] ? off : best[i];
     }
     e2e_status(p, 0);
-    return worst;
 }
 
-/* A busy machine makes some runs late; a program that is late makes all of them. */
+/* A busy machine makes some gaps of some runs longer; a program that is late does so in each run.
+ */
 static void within_5_ms(const char *speed, double factor)
 {
     struct e2e_bytes b = e2e_text("{\"dstream-recording\":1,\"contentType\":\"application/json\","
@@ -97,13 +96,17 @@ static void within_5_ms(const char *speed, double factor)
                                     (long long)times[i], i, i + 1, i % 10));
     const char *file = e2e_path("timed");
     e2e_write_file(file, b);
-    double best = 1e9;
-    for (int64_t end = now_us() + 60000000; best >= 5 && now_us() < end;) {
-        double worst = play_once(file, speed, factor);
-        best = worst < best ? worst : best;
+    double best[TIMES], worst = 1e9;
+    for (size_t i = 0; i < TIMES; i++)
+        best[i] = worst;
+    for (int64_t end = now_us() + 60000000; worst >= 5 && now_us() < end;) {
+        play_once(file, speed, factor, best);
+        worst = 0;
+        for (size_t i = 0; i < TIMES; i++)
+            worst = best[i] > worst ? best[i] : worst;
     }
-    fprintf(stderr, "--speed %s: at most %.2f ms off\n", speed, best);
-    cr_expect_lt(best, 5, "--speed %s: always off by %.1f ms", speed, best);
+    fprintf(stderr, "--speed %s: at most %.2f ms off\n", speed, worst);
+    cr_expect_lt(worst, 5, "--speed %s: always off by %.1f ms", speed, worst);
 }
 
 E2E(replay, gaps_are_those_that_were)

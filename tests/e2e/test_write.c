@@ -673,7 +673,7 @@ E2E(rogue, an_answer_that_is_lost_is_not_asked_for_again)
         "HTTP/1.1 204 No Content\r\nStream-Next-Offset: now\r\n\r\n",
         "nonsense\r\n\r\n",
     };
-    e2e_limits("header=700");
+    e2e_limits("header=2000");
     for (size_t i = 0; i < COUNT(lost); i++) {
         struct plan plans[] = {HEAD_TEXT, {"POST", READ_BODY, lost[i]}};
         const char *url = start_rogue(plans, COUNT(plans));
@@ -809,7 +809,7 @@ E2E(rogue, what_may_be_repeated_is)
 {
     static const char *const lost[] = {"", "!", "?", "HTTP/1.1 503 Oh\r\n" EMPTY,
                                        "HTTP/1.1 500 Oh\r\n" EMPTY};
-    e2e_limits("header=300,backoff_base=10");
+    e2e_limits("header=1000,backoff_base=10");
     for (size_t i = 0; i < COUNT(lost); i++) {
         struct plan plans[] = {
             {"PUT", READ_BODY, lost[i]},

@@ -296,7 +296,7 @@ E2E_BOTH(once, an_answer_is_lost_before_another_one_takes_over)
         struct trouble t = {.how = how[i], .from = 1, .n = 1};
         e2e_create(url, TYPE_TEXT);
         struct proxy *proxy = proxy_start(e2e_base(), "POST", plan_trouble, &t);
-        e2e_limits("header=2000,backoff_base=4000,backoff_max=4000");
+        e2e_limits("header=2000,backoff_base=2000,backoff_max=2000");
         struct e2e_process *old = begin("write", e2e_url_at(proxy_url(proxy), name), "--producer",
                                         "p", "--split", "newline");
         e2e_limits("");
@@ -304,7 +304,9 @@ E2E_BOTH(once, an_answer_is_lost_before_another_one_takes_over)
         until_stored(url, "one\n");
         e2e_give(old, e2e_text("two\n"));
         until_stored(url, "one\ntwo\n");
+        e2e_kill(old, SIGSTOP);
         e2e_status(feed(e2e_text("new\n"), "write", url, "--producer", "p"), 0);
+        e2e_kill(old, SIGCONT);
         e2e_end_input(old);
         e2e_status(old, 16);
         e2e_says(old, "another writer has taken over");
