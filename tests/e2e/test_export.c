@@ -264,12 +264,12 @@ E2E_EMBEDDED(export, commits_when_it_is_told_to)
 E2E_BOTH(export, time_limits_end_it_well)
 {
     struct written w = some("s", TYPE_JSON);
-    e2e_status(dstream_run("export", w.url, "-o", OUT, "-f", "--idle", "100ms"), 0);
+    e2e_status(dstream_run("export", w.url, "-o", OUT, "-f", "--idle", "1500ms"), 0);
     exported_same("idle", w.want);
     written_add(&w, 100);
-    e2e_status(
-        dstream_run("export", w.url, "-o", OUT, "-f", "--max-time", "500ms", "--require", "closed"),
-        3);
+    e2e_status(dstream_run("export", w.url, "-o", OUT, "-f", "--max-time", "1500ms", "--require",
+                           "closed"),
+               3);
     exported_same("max-time", w.want);
     cr_assert_eq(exported_state_length(), w.want.n);
 }

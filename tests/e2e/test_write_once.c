@@ -326,7 +326,7 @@ E2E_BOTH(once, a_request_is_lost_before_another_one_takes_over)
     struct fault_proxy *proxy = fault_proxy_start(e2e_base(), &plan);
     char *through = e2e_url_at(fault_proxy_url(proxy), "s");
     struct e2e_process *p = feed(e2e_text("x"), "write", through, "--producer", "p", "--type",
-                                 TYPE_TEXT, "--delivery-timeout", "500ms");
+                                 TYPE_TEXT, "--delivery-timeout", "1500ms");
     e2e_status(p, 16);
     e2e_says(p, "may be stored or not: bytes 0 to 0 of the input");
     fault_proxy_stop(proxy);
