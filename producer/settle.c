@@ -21,8 +21,8 @@ static bool above(uint64_t epoch, uint64_t random, uint64_t *out)
     return true;
 }
 
-/* From the clock where that is farther above all that is known than another writer would go, so that it
- * meets nobody. */
+/* From the clock where that is farther above all that is known than another writer would go, so
+ * that it meets nobody. */
 static bool draw(struct ds_producer *p, uint64_t unix_ms, uint64_t random, uint64_t *out)
 {
     uint64_t drawn = unix_ms <= DS_EPOCH_MAX >> 10 ? unix_ms << 10 | (random & 1023) : 0;
