@@ -72,6 +72,18 @@ bool ds_utf8_valid(const void *p, size_t n)
     return ds_utf8_feed(&u, p, n) && ds_utf8_whole(&u);
 }
 
+size_t ds_utf8_open_end(const char *p, size_t n)
+{
+    for (size_t back = 1; back <= 3 && back <= n; back++) {
+        unsigned char c = (unsigned char)p[n - back];
+        if ((c & 0xC0) == 0x80)
+            continue;
+        size_t need = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : c >= 0xC0 ? 2 : 1;
+        return need > back ? back : 0;
+    }
+    return 0;
+}
+
 /* The length of the sequence at `p` (n > 0), and whether it is well-formed; one that is not is
  * the longest beginning of a well-formed one, at least one byte. */
 static size_t sequence(const byte *p, size_t n, bool *good)

@@ -19,6 +19,8 @@ struct ds_utf8 {
 bool ds_utf8_feed(struct ds_utf8 *u, const void *p, size_t n);
 bool ds_utf8_whole(const struct ds_utf8 *u);
 bool ds_utf8_valid(const void *p, size_t n);
+/* How many bytes at the end begin a sequence that may go on. */
+size_t ds_utf8_open_end(const char *p, size_t n);
 /* Appends `p` with each maximal ill-formed part replaced by U+FFFD (WHATWG decoding). */
 enum dstream_code ds_utf8_replace(struct ds_buf *out, const void *p, size_t n);
 

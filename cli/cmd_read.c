@@ -123,14 +123,17 @@ static enum dstream_code settle(struct source *s, const char *type, bool json)
 {
     struct reading *a = s->all;
     enum dstream_code rc = ds_format_resolve(&s->format.kind, json, &s->s.error);
+    bool sse = s->format.kind == DS_FORMAT_SSE;
+    s->format.text = ds_type_is_text(type);
     a->left.lines = s->format.kind == DS_FORMAT_LINES;
+    a->left.chars = sse && s->format.text;
     if (rc == DSTREAM_OK)
         rc = ds_format_check_count(&a->left, json, &s->s.error);
     if (rc != DSTREAM_OK)
         return rc;
-    if (s->format.kind == DS_FORMAT_RAW && a->n > 1)
-        return refuse(s, "several streams cannot be told apart in raw output: read them one by "
-                         "one, or use --format lines or envelope");
+    if ((s->format.kind == DS_FORMAT_RAW || sse) && a->n > 1)
+        return refuse(s, "several streams cannot be told apart in output of this format: read them "
+                         "one by one, or use --format lines or envelope");
     rc = ds_output_open(&a->out, &a->error);
     if (rc == DSTREAM_OK && a->out.terminal)
         rc = ds_format_check_terminal(s->format.kind, type, &s->s.error);
@@ -219,7 +222,7 @@ static enum dstream_code put_span(struct source *s, const dstream_batch *b, stru
     return rc == DSTREAM_OK && ds_span_ends_open(span, b, &s->at) ? end_line(s) : rc;
 }
 
-static enum dstream_code put_batch(struct source *s, const dstream_batch *b)
+static enum dstream_code put_cut(struct source *s, const dstream_batch *b)
 {
     struct reading *a = s->all;
     struct ds_span span = ds_span_of(b, &a->left), put_of = span;
@@ -247,6 +250,19 @@ static enum dstream_code put_batch(struct source *s, const dstream_batch *b)
         a->run.stop = true;
     set_put(a, span.bytes);
     return DSTREAM_OK;
+}
+
+static enum dstream_code put_batch(struct source *s, const dstream_batch *b)
+{
+    struct dstream_batch cut = *b;
+    bool none;
+    enum dstream_code rc = ds_format_cut(&s->format, &cut, &none, &s->s.error);
+    if (rc != DSTREAM_OK || none)
+        return rc;
+    rc = put_cut(s, &cut);
+    if (rc == DSTREAM_OK)
+        ds_format_taken(&s->format, b);
+    return rc;
 }
 
 /* What --last asks for is there. */
@@ -513,9 +529,11 @@ static int check_options(struct ds_cli *c)
         return ds_cli_usage(c, "--state is for one stream");
     if (o->state && o->output)
         return ds_cli_usage(c, "--state and --output together are dstream export");
-    if (o->format == DS_FORMAT_RAW && c->nargs > 1)
-        return ds_cli_usage(c, "several streams cannot be told apart in raw output: read them one "
-                               "by one, or use --format lines");
+    if ((o->format == DS_FORMAT_RAW || o->format == DS_FORMAT_SSE) && c->nargs > 1)
+        return ds_cli_usage(c,
+                            "several streams cannot be told apart in %s output: read them one "
+                            "by one, or use --format lines or envelope",
+                            ds_format_name(o->format));
     return DS_EXIT_OK;
 }
 

@@ -38,6 +38,7 @@ static enum dstream_code settle(struct replaying *r)
     const struct ds_recording_about *about = &r->player.in.about;
     enum dstream_code rc = ds_format_resolve(&r->format.kind, about->json, &r->error);
     r->format.url = about->url;
+    r->format.text = ds_type_is_text(about->content_type);
     if (rc == DSTREAM_OK)
         rc = ds_output_open(&r->out, &r->error);
     if (rc == DSTREAM_OK && r->out.terminal)
@@ -52,13 +53,28 @@ static enum dstream_code put(void *ctx, const void *p, size_t n)
     return ds_output_put(&r->out, p, n, &r->error);
 }
 
+static enum dstream_code put_batch(struct replaying *r)
+{
+    struct ds_player *p = &r->player;
+    dstream_batch cut = p->batch;
+    bool none;
+    enum dstream_code rc = ds_format_cut(&r->format, &cut, &none, &r->error);
+    if (rc != DSTREAM_OK || none)
+        return rc;
+    size_t end = p->span.json ? cut.items->count : cut.items->bytes.len;
+    size_t take = p->span.take < end ? p->span.take : end;
+    rc = ds_format_put(&r->format, &cut, p->span.first, take, ds_player_received(p), put, r);
+    if (rc == DSTREAM_OK)
+        ds_format_taken(&r->format, &p->batch);
+    return rc;
+}
+
 static enum dstream_code play(struct replaying *r)
 {
     struct ds_player *p = &r->player;
     enum dstream_code rc = r->ready ? DSTREAM_OK : settle(r);
     if (rc == DSTREAM_OK)
-        rc = ds_format_put(&r->format, &p->batch, p->span.first, p->span.take,
-                           ds_player_received(p), put, r);
+        rc = put_batch(r);
     if (rc == DSTREAM_OK && ds_span_ends_open(&p->span, &p->batch, &p->at))
         rc = put(r, "\n", 1);
     if (rc != DSTREAM_OK)
@@ -92,6 +108,11 @@ static void go_on(void *ctx)
         return;
     }
     r->whole = step == DS_PLAYER_END;
+    if (r->whole && r->format.sse.n > 0)
+        ds_error_set(&r->error, DSTREAM_ERR_ARGUMENT,
+                     "%s: it ends inside a character, which format sse cannot carry: use --format "
+                     "envelope or raw",
+                     r->file.name);
     r->run.stop = true;
 }
 
@@ -180,6 +201,8 @@ static enum dstream_code set_up(struct replaying *r)
     ds_buf_init(&r->file.url, 1);
     (void)snprintf(r->file.name, sizeof r->file.name, "%s", r->cli->args[0]);
     enum dstream_code rc = open_player(&r->player, r->cli, &r->error);
+    r->player.left.chars =
+        r->format.kind == DS_FORMAT_SSE && ds_type_is_text(r->player.in.about.content_type);
     return rc == DSTREAM_OK ? ds_run_begin(&r->run, r->cli, &r->error) : rc;
 }
 

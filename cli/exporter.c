@@ -31,12 +31,14 @@ struct ds_exporter {
 /* --- formats ---------------------------------------------------------------------------------- */
 
 /* Now that the stream's type is known. */
-static enum dstream_code settle_format(struct ds_exporter *x, bool json)
+static enum dstream_code settle_format(struct ds_exporter *x, const char *type, bool json)
 {
     enum dstream_code rc = DSTREAM_OK;
+    x->format.text = ds_type_is_text(type);
     if (!x->c.form)
         rc = ds_format_resolve(&x->format.kind, json, x->err);
     x->left.lines = x->format.kind == DS_FORMAT_LINES;
+    x->left.chars = x->format.kind == DS_FORMAT_SSE && x->format.text;
     return rc == DSTREAM_OK ? ds_format_check_count(&x->left, json, x->err) : rc;
 }
 
@@ -328,14 +330,23 @@ static bool says_more(const struct ds_exporter *x, const struct dstream_batch *b
                                                         (b->flags & DSTREAM_BATCH_CLOSED)));
 }
 
+/* What no data comes of may have to be written as well. */
+static bool is_wanted(const struct ds_exporter *x, const struct dstream_batch *b,
+                      const struct ds_span *s)
+{
+    if (s->take > s->first || ds_span_ends_open(s, b, &x->at))
+        return true;
+    if (x->c.form && ds_export_length(x->file) == 0)
+        return true;
+    return (x->c.form || x->format.kind == DS_FORMAT_SSE) && says_more(x, b, s);
+}
+
 /* All of it, or nothing that a commit would speak of. */
 static enum dstream_code write_out(struct ds_exporter *x, const char *content_type,
                                    const struct dstream_batch *b, const struct ds_span *s,
                                    int64_t now)
 {
-    bool wanted = s->take > s->first || ds_span_ends_open(s, b, &x->at) ||
-                  (x->c.form && (says_more(x, b, s) || ds_export_length(x->file) == 0));
-    if (!wanted)
+    if (!is_wanted(x, b, s))
         return DSTREAM_OK;
     uint64_t length = ds_export_length(x->file);
     x->out.len = 0;
@@ -366,11 +377,20 @@ static enum dstream_code check_closed(struct ds_exporter *x, const struct dstrea
 
 /* --- segments --------------------------------------------------------------------------------- */
 
+/* The output ends inside of what is not divided among segments: a line, or a batch with its
+ * control event. */
+static bool inside(const struct ds_exporter *x)
+{
+    if (x->format.kind == DS_FORMAT_SSE)
+        return x->at.skip > 0 && ds_export_length(x->file) > 0;
+    return x->at.in_line;
+}
+
 enum dstream_code ds_exporter_seal(struct ds_exporter *x, struct dstream_error *err)
 {
     if (!ds_export_ready(x->file))
         return DSTREAM_OK;
-    x->seal_late = x->at.in_line; /* a line is not cut */
+    x->seal_late = inside(x);
     return x->seal_late ? DSTREAM_OK : ds_export_seal(x->file, &x->at, err);
 }
 
@@ -403,7 +423,10 @@ static struct ds_span within_segment(const struct ds_exporter *x, const dstream_
     if ((max == 0 && !x->seal_late) || s->take == s->first)
         return *s;
     uint64_t room = max > length && !x->seal_late ? max - length : 0;
-    return ds_span_within(b, *s, room, length == 0 || x->at.in_line);
+    bool one = length == 0 || inside(x);
+    if (x->format.kind == DS_FORMAT_SSE)
+        return one || s->bytes <= room ? *s : ds_span_within(b, *s, 0, false);
+    return ds_span_within(b, *s, room, one);
 }
 
 static enum dstream_code seal_by_policy(struct ds_exporter *x, const struct ds_span *piece,
@@ -455,7 +478,7 @@ static enum dstream_code check(struct ds_exporter *x, const char *content_type,
     if (rc == DSTREAM_OK)
         rc = check_closed(x, b, &s);
     if (rc == DSTREAM_OK)
-        rc = settle_format(x, s.json);
+        rc = settle_format(x, content_type, s.json);
     if (rc != DSTREAM_OK)
         return rc;
     strcpy(x->at.format, format_name(x, x->format.kind));
@@ -467,14 +490,21 @@ static enum dstream_code take(struct ds_exporter *x, const char *content_type,
                               const dstream_batch *offered, int64_t now, bool *stop)
 {
     struct dstream_batch b = rest_of(x, offered);
+    bool none = false, all = false;
     enum dstream_code rc = check(x, content_type, &b);
+    if (rc == DSTREAM_OK && !x->c.form)
+        rc = ds_format_cut(&x->format, &b, &none, x->err);
+    x->holds = false;
+    if (none)
+        return rc;
     if (rc == DSTREAM_OK && !ds_export_changed(x->file))
         x->pending_since = now;
     if (rc == DSTREAM_OK)
         rc = make_ready(x, strcmp(b.start, "now") == 0 ? b.next : b.start, b.skip);
-    bool all = false;
     while (rc == DSTREAM_OK && !all && !ds_exporter_waits(x))
         rc = take_piece(x, content_type, &b, now, stop, &all);
+    if (all)
+        ds_format_taken(&x->format, offered);
     x->holds = !all;
     return rc == DSTREAM_OK && all ? commit_by_policy(x, now, x->err) : rc;
 }

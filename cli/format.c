@@ -13,11 +13,13 @@
 static const struct {
     const char *name;
     enum ds_format_kind kind;
-} formats[] =
-    {
-        {"raw", DS_FORMAT_RAW},           {"ndjson", DS_FORMAT_NDJSON},
-        {"lines", DS_FORMAT_LINES},       {"envelope", DS_FORMAT_ENVELOPE},
-        {"template", DS_FORMAT_TEMPLATE}, /* in states; the user gives what it is */
+} formats[] = {
+    {"raw", DS_FORMAT_RAW},
+    {"ndjson", DS_FORMAT_NDJSON},
+    {"lines", DS_FORMAT_LINES},
+    {"envelope", DS_FORMAT_ENVELOPE},
+    {"sse", DS_FORMAT_SSE},
+    {"template", DS_FORMAT_TEMPLATE}, /* in states; the user gives what it is */
 };
 
 const char *ds_format_name(enum ds_format_kind format)
@@ -73,7 +75,8 @@ enum dstream_code ds_format_check_count(const struct ds_left *left, bool json,
 enum dstream_code ds_format_check_terminal(enum ds_format_kind format, const char *type,
                                            struct dstream_error *err)
 {
-    if (format == DS_FORMAT_ENVELOPE || ds_type_is_text(type) || ds_type_is_json(type))
+    if (format == DS_FORMAT_ENVELOPE || format == DS_FORMAT_SSE || ds_type_is_text(type) ||
+        ds_type_is_json(type))
         return DSTREAM_OK;
     return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                         "a binary stream is not shown on a terminal: use --format envelope, or "
@@ -101,30 +104,18 @@ static void put_ndjson(struct ds_json_out *o, const dstream_batch *b, size_t fro
     }
 }
 
-/* An offset may hold any byte; what is not UTF-8 of it can only be shown replaced. */
-static void put_token(struct ds_json_out *o, const char *token)
-{
-    struct ds_buf text;
-    ds_buf_init(&text, 3 * DS_TOKEN_MAX);
-    enum dstream_code rc = ds_utf8_replace(&text, token, strlen(token));
-    if (o->rc == DSTREAM_OK)
-        o->rc = rc;
-    ds_json_out_text(o, text.data, text.len);
-    ds_buf_free(&text);
-}
-
 static void put_head(struct ds_json_out *o, const dstream_batch *b, uint64_t index,
                      const char *received)
 {
     ds_json_out_add(o, "{\"offset\":\"");
-    put_token(o, b->start);
+    ds_json_out_token(o, b->start);
     ds_json_out_add(o, "\",\"index\":");
     ds_json_out_u64(o, index);
     if (b->flags & DSTREAM_BATCH_PARTIAL) {
         ds_json_out_add(o, ",\"next\":null");
     } else {
         ds_json_out_add(o, ",\"next\":\"");
-        put_token(o, b->next);
+        ds_json_out_token(o, b->next);
         ds_json_out_add(o, "\"");
     }
     ds_json_out_add(o, ",\"received\":\"");
@@ -184,17 +175,33 @@ static void put_template(struct ds_json_out *o, const struct ds_format *f, const
     }
 }
 
-enum dstream_code ds_format_put(const struct ds_format *f, const dstream_batch *b, size_t from,
-                                size_t to, int64_t received, ds_put put, void *ctx)
+enum dstream_code ds_format_cut(struct ds_format *f, dstream_batch *b, bool *none,
+                                struct dstream_error *err)
+{
+    *none = false;
+    if (f->kind != DS_FORMAT_SSE || !f->text)
+        return DSTREAM_OK;
+    return ds_sse_cut(&f->sse, b, none, err);
+}
+
+void ds_format_taken(struct ds_format *f, const dstream_batch *b)
+{
+    ds_sse_taken(&f->sse, b);
+}
+
+enum dstream_code ds_format_put(struct ds_format *f, const dstream_batch *b, size_t from, size_t to,
+                                int64_t received, ds_put put, void *ctx)
 {
     struct ds_json_out o;
     char time[DS_TIME_SIZE];
-    if (from == to)
+    if (from == to && f->kind != DS_FORMAT_SSE)
         return DSTREAM_OK;
     ds_json_out_begin(&o, put, ctx);
     ds_print_time(received, time);
     if (f->kind == DS_FORMAT_ENVELOPE)
         put_envelopes(&o, b, from, to, time);
+    else if (f->kind == DS_FORMAT_SSE)
+        ds_sse_put(&o, f->text ? &f->sse : NULL, b, from, to);
     else if (f->kind == DS_FORMAT_TEMPLATE)
         put_template(&o, f, b, from, to, time);
     else if (b->flags & DSTREAM_BATCH_JSON)

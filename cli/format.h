@@ -5,7 +5,7 @@
 #define DS_CLI_FORMAT_H
 
 #include "base/error.h"
-#include "cli/jsonout.h"
+#include "cli/format_sse.h"
 #include "cli/options.h"
 #include "cli/span.h"
 
@@ -13,9 +13,11 @@ struct ds_format {
     enum ds_format_kind kind;
     const char *template; /* lent; of a template only, as is */
     const char *url;      /* for what it shows: complete, without secrets. Lent */
+    bool text;            /* of sse: the stream is of that */
+    struct ds_sse_text sse;
 };
 
-/* "raw", "ndjson", "lines", "envelope", "template"; "" for auto. Static. */
+/* "raw", "ndjson", "lines", "envelope", "sse", "template"; "" for auto. Static. */
 const char *ds_format_name(enum ds_format_kind format);
 /* It is nothing but what is in the stream: raw, ndjson, lines. */
 bool ds_format_is_data(enum ds_format_kind format);
@@ -37,6 +39,12 @@ enum dstream_code ds_format_check_terminal(enum ds_format_kind format, const cha
 /* Whether the bytes of a stream of this type come as they are, by SSE or not: ERR_ARGUMENT. */
 enum dstream_code ds_format_exact(bool sse, const char *content_type, struct dstream_error *err);
 
+/* Before a batch is put: what of it can be, as of ds_sse_cut(); and after all of that was put, with
+ * the batch as it was before. */
+enum dstream_code ds_format_cut(struct ds_format *f, dstream_batch *b, bool *none,
+                                struct dstream_error *err);
+void ds_format_taken(struct ds_format *f, const dstream_batch *b);
+
 /* Puts the units (messages of JSON, else bytes) from `from` to before `to` of the batch's items.
  *   raw       the bytes
  *   ndjson    each message and an LF; of the message, line breaks between tokens are left out
@@ -47,10 +55,12 @@ enum dstream_code ds_format_exact(bool sse, const char *content_type, struct dst
  *             {"offset":START,"index":UNITS AFTER IT,"next":OFFSET|null,"received":TIME,
  *              "json":MESSAGE | "text":"..." | "base64":"..."}; base64 where the bytes are not
  *              UTF-8
+ *   sse       events (format_sse.h); where nothing is left to put of a batch, still the one that
+ *             says where it ends
  *   template  the same as often as an envelope, as the user has it (template.h)
  * They were received at `received`, ms since 1970. Memory is bounded whatever the size. ERR_NOMEM,
  * or what `put` returned. */
-enum dstream_code ds_format_put(const struct ds_format *f, const dstream_batch *b, size_t from,
-                                size_t to, int64_t received, ds_put put, void *ctx);
+enum dstream_code ds_format_put(struct ds_format *f, const dstream_batch *b, size_t from, size_t to,
+                                int64_t received, ds_put put, void *ctx);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "decode/base64.h"
 
@@ -84,6 +85,17 @@ void ds_json_out_base64(struct ds_json_out *o, const char *p, size_t n)
 void ds_json_out_bytes(struct ds_json_out *o, const char *p, size_t n)
 {
     put_encoded(o, p, n, ds_json_escape_bytes, false);
+}
+
+void ds_json_out_token(struct ds_json_out *o, const char *token)
+{
+    struct ds_buf text;
+    ds_buf_init(&text, 3 * DS_TOKEN_MAX);
+    enum dstream_code rc = ds_utf8_replace(&text, token, strlen(token));
+    if (o->rc == DSTREAM_OK)
+        o->rc = rc;
+    ds_json_out_text(o, text.data, text.len);
+    ds_buf_free(&text);
 }
 
 void ds_json_out_data(struct ds_json_out *o, const char *p, size_t n)

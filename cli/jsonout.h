@@ -32,6 +32,9 @@ void ds_json_out_u64(struct ds_json_out *o, uint64_t n);
 void ds_json_out_text(struct ds_json_out *o, const char *p, size_t n);
 void ds_json_out_base64(struct ds_json_out *o, const char *p, size_t n);
 void ds_json_out_bytes(struct ds_json_out *o, const char *p, size_t n);
+/* The same for an offset or cursor, which may hold any byte; what is not UTF-8 of it can only be
+ * shown replaced. */
+void ds_json_out_token(struct ds_json_out *o, const char *token);
 /* A member: "text":"..." where the bytes are UTF-8, else "base64":"...". */
 void ds_json_out_data(struct ds_json_out *o, const char *p, size_t n);
 /* A message without the line breaks in it, which can stand only between tokens. */

@@ -318,7 +318,7 @@ static const char *set_format(struct ds_cli_options *o, const struct ds_option *
     return strcmp(value, "auto") == 0 ||
                    (ds_format_of(value, &o->format) && o->format != DS_FORMAT_TEMPLATE)
                ? NULL
-               : "auto, raw, ndjson, lines or envelope, or a template with a % in it";
+               : "auto, raw, ndjson, lines, envelope or sse, or a template with a % in it";
 }
 
 /* The last one given counts. */
@@ -634,7 +634,8 @@ const struct ds_option ds_option_table[] = {
     {"append", 0, NULL, false, false, DS_GROUP_OUTPUT, DS_CMD_READ | DS_CMD_EXPORT, "append",
      "Write behind what a file that exists has.", set_flag, AT(append)},
     {"format", 'F', "FORMAT", false, false, DS_GROUP_OUTPUT, PRINTING | DS_CMD_REPLAY, "format",
-     "raw, ndjson, lines, envelope, a template as '%o %s\\n', or auto: ndjson for a JSON stream, "
+     "raw, ndjson, lines, envelope, sse, a template as '%o %s\\n', or auto: ndjson for a JSON "
+     "stream, "
      "else raw. See FORMATS.",
      set_format, 0},
     {"sync", 0, "WHEN", false, false, DS_GROUP_OUTPUT, PRINTING | DS_CMD_RECORD, "sync",

@@ -40,6 +40,7 @@ enum ds_format_kind {
     DS_FORMAT_NDJSON,
     DS_FORMAT_LINES,
     DS_FORMAT_ENVELOPE,
+    DS_FORMAT_SSE,
     DS_FORMAT_TEMPLATE
 };
 

@@ -122,19 +122,6 @@ static enum dstream_code write_all(struct ds_output *o, const char *p, size_t n,
     return DSTREAM_OK;
 }
 
-/* How many bytes at the end begin a UTF-8 sequence that may go on. */
-static size_t open_end(const char *p, size_t n)
-{
-    for (size_t back = 1; back <= 3 && back <= n; back++) {
-        unsigned char c = (unsigned char)p[n - back];
-        if ((c & 0xC0) == 0x80)
-            continue;
-        size_t need = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : c >= 0xC0 ? 2 : 1;
-        return need > back ? back : 0;
-    }
-    return 0;
-}
-
 static enum dstream_code write_pending(struct ds_output *o, bool last, struct dstream_error *err)
 {
     struct ds_buf *b = &o->pending;
@@ -143,7 +130,7 @@ static enum dstream_code write_pending(struct ds_output *o, bool last, struct ds
         b->len = 0;
         return rc;
     }
-    size_t n = b->len - (last || b->len == 0 ? 0 : open_end(b->data, b->len));
+    size_t n = b->len - (last || b->len == 0 ? 0 : ds_utf8_open_end(b->data, b->len));
     o->shown.len = 0;
     enum dstream_code rc = ds_terminal_escape(&o->shown, b->data, n);
     if (rc != DSTREAM_OK)

@@ -38,6 +38,9 @@ struct ds_span ds_span_of(const dstream_batch *b, const struct ds_left *left)
         s.take = s.first + (size_t)left->count;
     if (left->has_bytes && !s.json && left->bytes < s.take - s.first)
         s.take = s.first + (size_t)left->bytes;
+    while (left->chars && s.take > s.first && s.take < s.end &&
+           (*data_at(b, s.take) & 0xC0) == 0x80)
+        s.take--;
     while (left->has_bytes && s.json && s.take > s.first &&
            byte_of(b, true, s.take) - from > left->bytes)
         s.take--;

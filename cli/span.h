@@ -10,6 +10,7 @@
 struct ds_left {
     bool has_count, has_bytes;
     bool lines; /* of a stream of bytes, the ends of lines count */
+    bool chars; /* it is text, in which characters are not cut */
     uint64_t count, bytes;
 };
 

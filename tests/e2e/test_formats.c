@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines and templates: to standard output and into files, cut anywhere. */
+/* Lines, templates and event streams: to standard output and into files, cut anywhere. */
 #include "config.h"
 
+#include "decode/base64.h"
 #include "tests/e2e/exporting.h"
 
 #include <signal.h>
@@ -217,4 +218,92 @@ E2E_BOTH(formats, templates_into_a_directory)
         e2e_same("bytes", i == 1 ? unpacked(name) : e2e_read_file(name), e2e_text("text;\n"));
     }
     (void)b;
+}
+
+/* --- event streams ---------------------------------------------------------------------------- */
+
+/* What `dstream decode` makes of it, which has all of it. */
+static struct e2e_bytes decoded(const char *file, const char *type)
+{
+    bool text = strcmp(type, TYPE_TEXT) == 0, json = strcmp(type, TYPE_JSON) == 0;
+    struct e2e_process *p = text ? dstream_run("decode", "--batches", file)
+                            : json
+                                ? dstream_run("decode", "--batches", "--type", type, file)
+                                : dstream_run("decode", "--batches", "--encoding", "base64", file);
+    e2e_status(p, 0);
+    struct e2e_bytes all = e2e_text("");
+    static const char mark[] = "{\"data\":\"";
+    for (char *line = p->out_data.p; (line = strstr(line, mark));) {
+        size_t n, bad;
+        const char *why;
+        line += sizeof mark - 1;
+        size_t length = strcspn(line, "\"");
+        char *next = line + length;
+        cr_assert_eq(ds_base64_decode(line, length, &n, &bad, &why), DSTREAM_OK);
+        e2e_add(&all, line, n);
+        line = next;
+    }
+    return all;
+}
+
+/* Appends that only this has; text is cut inside of characters. */
+static void append_some(const char *url, const char *type, struct e2e_bytes *want)
+{
+    static const char *const texts[] = {"a\n \xC3", "\xA9\xE2\x82", "\xAC\n\n\xF0\x9F",
+                                        "\x98",     "\x80",         "z"};
+    for (size_t i = 0; i < 6; i++) {
+        struct e2e_bytes b = e2e_text(texts[i]);
+        if (strcmp(type, TYPE_BINARY) == 0)
+            b = e2e_random(3000, i);
+        else if (strcmp(type, TYPE_JSON) == 0)
+            b = e2e_text(e2e_printf("{\"n\":%zu,\"t\":\"\xE2\x82\xAC\"}", i));
+        e2e_append(url, type, b);
+        e2e_add(want, b.p, b.n);
+        if (strcmp(type, TYPE_JSON) == 0)
+            e2e_add_text(want, "\n");
+    }
+}
+
+E2E_BOTH(formats, event_streams_come_back_as_they_were)
+{
+    static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
+    static const char *const modes[] = {"sse", "long-poll"};
+    for (size_t i = 0; i < 3; i++) {
+        const char *type = types[i], *mode = modes[i % 2 == 1];
+        char *url = e2e_url(e2e_printf("s%zu", i)), *out = e2e_path(e2e_printf("out%zu", i));
+        struct e2e_bytes want = e2e_text("");
+        e2e_create(url, type);
+        append_some(url, type, &want);
+        struct e2e_process *p = dstream_run("read", "-F", "sse", "-o", out, url);
+        e2e_status(p, 0);
+        e2e_same("read", decoded(out, type), want);
+        e2e_status(
+            dstream_run("export", "-F", "sse", url, "-o", out, "--overwrite", "--bytes", "33"), 0);
+        p = dstream_start("export", "-vv", "-f", "--live", mode, url, "-o", out);
+        reading_until_live(p);
+        append_some(url, type, &want);
+        e2e_close(url);
+        e2e_status(p, 0);
+        e2e_same("exported", decoded(out, type), want);
+        struct e2e_bytes file = e2e_read_file(out);
+        cr_assert(strstr(file.p, "\"streamClosed\":true}\n\n"), "%s", file.p);
+        e2e_status(dstream_run("export", url, "-o", out), 0);
+        e2e_same("nothing is added", e2e_read_file(out), file);
+        e2e_status(dstream_run("state", "verify", out), 2);
+    }
+}
+
+/* What an event stream would change is refused, and what came before it is good. */
+E2E_BOTH(formats, event_streams_of_what_they_cannot_carry)
+{
+    char *url = text_stream("s", (const char *const[]){"one\n", NULL});
+    e2e_status(dstream_run("export", "-F", "sse", url, "-o", exported()), 0);
+    struct e2e_bytes before = e2e_read_file(exported());
+    e2e_append(url, TYPE_TEXT, e2e_text("two\r\n"));
+    struct e2e_process *p = dstream_run("export", url, "-o", exported());
+    e2e_status(p, 2);
+    e2e_says(p, "a carriage return");
+    e2e_same("as it was", e2e_read_file(exported()), before);
+    p = dstream_run("read", "-F", "sse", url, url);
+    e2e_status(p, 2);
 }

@@ -267,7 +267,7 @@ Test(format, an_output_that_fails_ends_it)
     struct ds_items it;
     messages(&it, some, COUNT(some));
     struct dstream_batch b = batch_of(&it, "a", "b", DSTREAM_BATCH_JSON);
-    static const enum ds_format_kind kinds[] = {DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE,
+    static const enum ds_format_kind kinds[] = {DS_FORMAT_SSE, DS_FORMAT_NDJSON, DS_FORMAT_ENVELOPE,
                                                 DS_FORMAT_TEMPLATE};
     for (size_t k = 0; k < COUNT(kinds); k++) {
         enum dstream_code rc = DSTREAM_ERR_IO;
@@ -300,6 +300,8 @@ Test(format, resolves_by_what_the_stream_is)
         {DS_FORMAT_NDJSON, false, DSTREAM_ERR_ARGUMENT, DS_FORMAT_NDJSON},
         {DS_FORMAT_LINES, true, DSTREAM_OK, DS_FORMAT_LINES},
         {DS_FORMAT_LINES, false, DSTREAM_OK, DS_FORMAT_LINES},
+        {DS_FORMAT_SSE, true, DSTREAM_OK, DS_FORMAT_SSE},
+        {DS_FORMAT_SSE, false, DSTREAM_OK, DS_FORMAT_SSE},
         {DS_FORMAT_TEMPLATE, true, DSTREAM_OK, DS_FORMAT_TEMPLATE},
         {DS_FORMAT_TEMPLATE, false, DSTREAM_OK, DS_FORMAT_TEMPLATE},
         {DS_FORMAT_ENVELOPE, true, DSTREAM_OK, DS_FORMAT_ENVELOPE},
