@@ -151,6 +151,7 @@ static enum dstream_code set_connection(struct ds_cli *c, dstream_options *o)
         rc = dstream_options_add_resolve(o, c->opt.resolve[i]);
     (void)dstream_options_set_insecure(o, c->opt.insecure);
     (void)dstream_options_set_http1(o, c->opt.http1);
+    (void)dstream_options_set_compressed(o, c->opt.compressed);
     return rc;
 }
 

@@ -720,6 +720,10 @@ const struct ds_option ds_option_table[] = {
     {"http1.1", 0, NULL, false, false, DS_GROUP_NETWORK, NETWORK, "http1.1",
      "Use HTTP/1.1 alone. Without it HTTP/2 is used over https where the server offers it.",
      set_flag, AT(http1)},
+    {"compressed", 0, NULL, false, false, DS_GROUP_NETWORK, READING, "compressed",
+     "Let the server compress its answers by gzip. Positions, --bytes and all limits are for what "
+     "they are decompressed to.",
+     set_flag, AT(compressed)},
     {"retry", 0, "N", false, false, DS_GROUP_NETWORK, NETWORK, "retry",
      "How often what failed is tried again, in a row and within 20s: 5 times by default, 0 is not "
      "at "

@@ -103,7 +103,7 @@ struct ds_cli_options {
     bool secret_in_argv;        /* a header, a proxy or a URL with one was on the command line */
     const char *auth_file, *auth_command;
     const char *cacert, *cert, *key;
-    bool insecure, netrc, http1;
+    bool insecure, netrc, http1, compressed;
     const char *proxy;    /* owned; NULL: the environment's */
     const char **resolve; /* --resolve */
     size_t nresolve;

@@ -174,6 +174,12 @@ enum dstream_code dstream_options_set_http1(dstream_options *o, bool only)
     return DSTREAM_OK;
 }
 
+enum dstream_code dstream_options_set_compressed(dstream_options *o, bool on)
+{
+    o->compressed = on;
+    return DSTREAM_OK;
+}
+
 enum dstream_code dstream_options_set_type(dstream_options *o, const char *content_type)
 {
     return set_string(&o->content_type, content_type);
@@ -480,6 +486,7 @@ enum dstream_code ds_options_session(struct ds_session **out, dstream_loop *l,
         .resolve = (const char *const *)o->resolve.at,
         .nresolve = o->resolve.n,
         .http1 = o->http1,
+        .compressed = o->compressed,
         .connect_ms = o->limits.connect,
         .max_head = o->limits.max_head,
     };

@@ -22,7 +22,7 @@ struct dstream_options {
     char *cert, *key;       /* NULL: none; in `cert` */
     char *netrc;            /* NULL: none */
     char *proxy;            /* NULL: the environment's; "": none */
-    bool insecure, http1;
+    bool insecure, http1, compressed;
     struct ds_limits limits;
     bool stop_at_tail, wait_create, recheck, parts, live_at_once;
     enum dstream_gone on_gone;

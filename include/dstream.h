@@ -340,6 +340,9 @@ DSTREAM_API enum dstream_code dstream_options_add_resolve(dstream_options *o, co
  * goes on, which is seen by the server alone. On HTTP/1.1 each has a connection of its own, and a
  * slow one costs nothing. */
 DSTREAM_API enum dstream_code dstream_options_set_http1(dstream_options *o, bool only);
+/* Answers may come compressed by gzip (RFC 9110, 8.4.1). Never asked for by default. All limits
+ * are for what they are decompressed to. */
+DSTREAM_API enum dstream_code dstream_options_set_compressed(dstream_options *o, bool on);
 
 /* Opens a reader for the stream at `url` (http or https; its own query parameters are kept). Sends
  * nothing yet. `loop` may be NULL: the reader then has one of its own, for the blocking way. On

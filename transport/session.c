@@ -79,6 +79,7 @@ enum dstream_code ds_session_new(struct ds_session **out, struct ds_transport *t
     s->transport = t;
     s->insecure = o->insecure;
     s->http1 = o->http1;
+    s->compressed = o->compressed;
     /* 0 would mean five minutes to libcurl. */
     s->connect_ms = o->connect_ms > 0 && o->connect_ms < INT_MAX ? (long)o->connect_ms : INT_MAX;
     s->max_head = o->max_head;

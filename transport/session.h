@@ -13,7 +13,7 @@ struct ds_session {
     struct curl_slist *resolve;
     char *cacert, *cert, *key, *netrc; /* files; NULL: none */
     char *proxy;                       /* NULL: the environment's */
-    bool insecure, http1;
+    bool insecure, http1, compressed;
     long connect_ms;
     size_t max_head;
 };

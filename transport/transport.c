@@ -5,9 +5,11 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "transport/gunzip.h"
 #include "transport/head.h"
 #include "transport/outcome.h"
 #include "transport/session.h"
@@ -63,7 +65,9 @@ struct ds_transfer {
 
     /* The answer. */
     struct ds_head_lines head;
-    const char *refusal; /* why we broke it off ourselves, NULL: we did not */
+    bool compressed;          /* that was asked for */
+    struct ds_gunzip *gunzip; /* and is so; NULL: it is not */
+    const char *refusal;      /* why we broke it off ourselves, NULL: we did not */
     enum ds_end refusal_end;
     struct ds_result result;
     char error[CURL_ERROR_SIZE];
@@ -284,6 +288,7 @@ static void transfer_free(struct ds_transfer *x)
     curl_easy_cleanup(x->easy);
     curl_slist_free_all(x->headers);
     ds_head_lines_free(&x->head);
+    ds_gunzip_free(x->gunzip);
     ds_free(x->url);
     ds_free(x);
 }
@@ -304,21 +309,30 @@ static bool is_unmarked(const struct ds_transfer *x)
            !ds_head_get(h, "transfer-encoding");
 }
 
+static enum ds_end outcome(const struct ds_transfer *x, CURLcode code)
+{
+    bool head_done = x->head.at == DS_HEAD_DONE;
+    enum ds_end end = ds_outcome(x->easy, code, x->error, x->connected, head_done);
+    bool short_of = x->gunzip && !ds_gunzip_whole(x->gunzip);
+    return end == DS_END_COMPLETE && short_of ? DS_END_CUT : end;
+}
+
 /* It has ended with `code`, and is freed here unless it is paused. Nobody is inside libcurl. */
 static void finish(struct ds_transfer *x, CURLcode code)
 {
-    bool head_done = x->head.at == DS_HEAD_DONE;
     x->result = (struct ds_result){.connected = x->connected, .detail = x->detail};
     if (x->refusal) {
         x->result.end = x->refusal_end;
         x->result.detail = x->refusal;
     } else {
-        x->result.end = ds_outcome(x->easy, code, x->error, x->connected, head_done);
+        x->result.end = outcome(x, code);
         x->result.unmarked = x->result.end == DS_END_COMPLETE && is_unmarked(x);
         if (x->result.end == DS_END_COMPLETE)
             x->result.detail = "complete";
-        else
+        else if (code != CURLE_OK || x->head.at != DS_HEAD_DONE)
             ds_outcome_detail(x->easy, code, x->error, x->detail, sizeof x->detail);
+        else
+            x->result.detail = "the compressed answer ends early";
     }
     detach(x);
     x->ended = true;
@@ -348,12 +362,23 @@ static void report_head(struct ds_transfer *x)
     ds_free(target);
 }
 
-/* None was asked for. A body that we cannot read must not pass for the stream's bytes. */
-static bool is_coded(const struct ds_head *h)
+/* A body that we cannot read, or did not ask for, must not pass for the stream's bytes. What is no
+ * success is for messages alone. False where it is refused. */
+static bool take_coding(struct ds_transfer *x)
 {
+    const struct ds_head *h = &x->head.head;
     const char *coding = ds_head_get(h, "content-encoding");
-    return h->status >= 200 && h->status < 300 && coding && coding[0] &&
-           strcmp(coding, "identity") != 0;
+    bool success = h->status >= 200 && h->status < 300;
+    if (!coding || !coding[0] || strcmp(coding, "identity") == 0)
+        return true;
+    if (x->compressed && strcasecmp(coding, "gzip") == 0) {
+        x->gunzip = ds_gunzip_new();
+        if (!x->gunzip)
+            refuse(x, DS_END_NOMEM, "no memory to decompress an answer");
+    } else if (success) {
+        refuse(x, DS_END_PROTOCOL, "the answer has a Content-Encoding that was not asked for");
+    }
+    return !x->refusal;
 }
 
 static size_t on_header(char *p, size_t size, size_t n, void *ctx)
@@ -367,9 +392,8 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
     case DS_HEAD_MORE:
         break;
     case DS_HEAD_READY:
-        if (is_coded(&x->head.head))
-            return refuse(x, DS_END_PROTOCOL,
-                          "the answer has a Content-Encoding that was not asked for");
+        if (!take_coding(x))
+            return 0;
         report_head(x);
         break;
     case DS_HEAD_OVER:
@@ -378,6 +402,29 @@ static size_t on_header(char *p, size_t size, size_t n, void *ctx)
         return refuse(x, DS_END_NOMEM, "no memory for the head of an answer");
     }
     return n;
+}
+
+static bool hand_over(void *ctx, const char *p, size_t n)
+{
+    struct ds_transfer *x = ctx;
+    if (n > 0 && !x->ops.body(x->ctx, p, n))
+        x->paused = true;
+    return !x->paused && !x->cancelled;
+}
+
+/* Where it is paused in between, libcurl keeps the bytes and offers them again. */
+static size_t decompress(struct ds_transfer *x, const char *p, size_t n)
+{
+    switch (ds_gunzip_feed(x->gunzip, p, n, hand_over, x)) {
+    case DS_GUNZIP_USED:
+        return n;
+    case DS_GUNZIP_HELD:
+        x->held = !x->cancelled;
+        return x->cancelled ? 0 : CURL_WRITEFUNC_PAUSE;
+    case DS_GUNZIP_BAD:
+        break;
+    }
+    return refuse(x, DS_END_CUT, "the answer is not what was compressed into it");
 }
 
 static size_t on_body(char *p, size_t size, size_t n, void *ctx)
@@ -391,8 +438,9 @@ static size_t on_body(char *p, size_t size, size_t n, void *ctx)
         x->held = true;
         return CURL_WRITEFUNC_PAUSE;
     }
-    if (n > 0 && !x->ops.body(x->ctx, p, n))
-        x->paused = true;
+    if (x->gunzip)
+        return decompress(x, p, n);
+    (void)hand_over(x, p, n);
     return n;
 }
 
@@ -702,6 +750,8 @@ static enum dstream_code collect_headers(struct ds_transfer *x, const struct ds_
                                          const struct ds_request *req)
 {
     enum dstream_code rc = ds_slist_line(&x->headers, "Expect:");
+    if (rc == DSTREAM_OK && s->compressed)
+        rc = ds_slist_line(&x->headers, "Accept-Encoding: gzip");
     for (size_t i = 0; i < req->nheaders && rc == DSTREAM_OK; i++)
         rc = ds_slist_header(&x->headers, req->headers[i]);
     if (!req->send_user_headers)
@@ -722,6 +772,7 @@ struct ds_transfer *ds_transfer_start(struct ds_session *s, const struct ds_requ
     x->ops = *ops;
     x->ctx = ctx;
     x->method = req->method;
+    x->compressed = s->compressed;
     x->body = req->body;
     x->body_len = req->body_len;
     ds_head_lines_init(&x->head, s->max_head);

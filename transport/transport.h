@@ -44,6 +44,7 @@ struct ds_transport_options {
     const char *const *resolve;
     size_t nresolve;
     bool http1;         /* no HTTP/2 */
+    bool compressed;    /* answers may come compressed; what is fed is not */
     int64_t connect_ms; /* for resolving, connecting and TLS; -1: no limit */
     size_t max_head;    /* bytes of all heads of one answer, with those of 1xx and trailers */
 };
