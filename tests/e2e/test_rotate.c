@@ -147,7 +147,9 @@ E2E_BOTH(rotate, by_age_and_when_it_is_told)
         exported_until_partial(1);
         e2e_kill(p, SIGHUP);
         until_segments(i + 1);
-        e2e_kill(p, SIGHUP); /* nothing is in it */
+        e2e_kill(p, SIGHUP); /* nothing is in it; and that is seen before more comes: */
+        e2e_kill(p, SIGUSR1);
+        reading_until_said(p, "B/s, at ", i - 2);
     }
     e2e_close(w.url);
     e2e_status(p, 0);
