@@ -50,7 +50,7 @@ only_in 'curl/.*' 'transport/[^:]*'
 only_in 'microhttpd\.h' 'devserver/[^:]*'
 only_in 'cjson/.*' '(sse/control|store/checkpoint)\.c'
 only_in 'b64/.*' 'decode/base64\.c'
-only_in 'z(lib|std)\.h' '(base/hash|store/pack)\.c'
+only_in 'z(lib|std)\.h' '(base/hash|store/pack|transport/gunzip)\.c'
 only_in 'sqlite3\.h' 'store/sqlite\.c'
 only_in 'xxhash\.h' 'base/hash\.c'
 
