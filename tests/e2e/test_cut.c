@@ -32,7 +32,7 @@ struct cuts {
 static struct proxy_plan next_place(void *ctx, unsigned k)
 {
     const struct cuts *c = ctx;
-    size_t at = k / 2 % c->places;
+    size_t at = k / 2 * e2e_stride() % c->places;
     return (struct proxy_plan){.how = c->how, .at = k % 2 == 0 ? at : c->places};
 }
 
@@ -73,7 +73,7 @@ static void follow_over(const char *mode, const char *type, proxy_planner plan, 
 static void sse_over(const char *type, enum proxy_how how)
 {
     struct cuts cuts = {how, places()};
-    follow_over("sse", type, next_place, cuts, 2 * (unsigned)cuts.places);
+    follow_over("sse", type, next_place, cuts, 2 * (unsigned)cuts.places / e2e_stride());
 }
 
 E2E_BOTH(cut, sse_of_json_ended_at_every_byte)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "client/journal.h"
+#include "tests/unit/share.h"
 #include "tests/unit/simfs.h"
 
 #define PATH     "/d/j"
@@ -274,7 +275,7 @@ Test(journal, goes_on_where_it_was)
  */
 static void die_at_each_call(int lose, bool power)
 {
-    for (long at = 0;; at++) {
+    for (long at = 0;; at += UNIT_SHARE) {
         struct server server = {.epoch = 0};
         struct sim_fs *fs = sim_new(dirs);
         struct run r = {
