@@ -6,6 +6,7 @@
 #include "tests/e2e/exporting.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 static char *stream(const char *name, const char *type, const char *const *appends)
@@ -306,4 +307,36 @@ E2E_BOTH(formats, event_streams_of_what_they_cannot_carry)
     e2e_same("as it was", e2e_read_file(exported()), before);
     p = dstream_run("read", "-F", "sse", url, url);
     e2e_status(p, 2);
+}
+
+/* Whatever is killed when: what is decoded in the end is the stream, each byte once. */
+E2E_BOTH(formats, event_streams_survive_kills)
+{
+    static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
+    uint64_t state = e2e_fresh_seed();
+    fprintf(stderr, "DSTREAM_SEED=%llu\n", (unsigned long long)state);
+    for (size_t i = 0; i < 3; i++) {
+        char *url = e2e_url(e2e_printf("s%zu", i)), *out = e2e_path(e2e_printf("out%zu", i));
+        const char *rotate = i == 0 ? "600" : "1GiB";
+        struct e2e_bytes want = e2e_text("");
+        e2e_create(url, types[i]);
+        for (unsigned long kills = 2 * e2e_soak(); kills > 0; kills--) {
+            e2e_limits(e2e_printf("kill_%s=%u", e2e_below(&state, 2) ? "at" : "after",
+                                  (unsigned)e2e_below(&state, 60) + 1));
+            struct e2e_process *p = dstream_start("export", "-f", "-F", "sse", "--sync", "batch",
+                                                  "--rotate-size", rotate, url, "-o", out);
+            e2e_limits("");
+            append_some(url, types[i], &want);
+            e2e_kill(p, SIGKILL);
+            cr_assert_eq(e2e_wait(p), 128 + SIGKILL, "%s", p->err_data.p);
+        }
+        e2e_close(url);
+        e2e_status(
+            dstream_run("export", "-f", "-F", "sse", "--rotate-size", rotate, url, "-o", out), 0);
+        size_t n;
+        char *all = e2e_path("all");
+        e2e_write_file(all, rotated(out, "", &n));
+        e2e_same(types[i], decoded(all, types[i]), want);
+        cr_assert(i > 0 ? n == 1 : n >= 1, "%zu segments", n);
+    }
 }
