@@ -20,6 +20,7 @@
 #include "base/alloc.h"
 #include "cli/exporting.h"
 #include "cli/filename.h"
+#include "cli/handing.h"
 #include "cli/into_sqlite.h"
 #include "cli/signals.h"
 #include "store/segment.h"
@@ -142,7 +143,8 @@ static int check_options(struct ds_cli *c)
     if (!o->output && !o->directory)
         return ds_cli_usage(c, o->command == DS_CMD_RECORD
                                    ? "no file is named: give --output FILE"
-                                   : "no file is named: give --output FILE, or --directory DIR");
+                                   : "no file is named: give --output FILE, --directory DIR, "
+                                     "--sqlite DB, or --exec COMMAND");
     return DS_EXIT_OK;
 }
 
@@ -302,6 +304,8 @@ static void tear_down(struct exporting *e)
 
 int ds_cmd_export(struct ds_cli *c)
 {
+    if (ds_hands_out(&c->opt))
+        return ds_cmd_hand_out(c);
     int status = check_options(c);
     if (status != DS_EXIT_OK)
         return status;

@@ -354,11 +354,10 @@ static enum dstream_code resume(struct source *s, struct ds_source_start *start)
                             "%s: the state is of format %s, which this release does not know",
                             opt->state, last->format);
     s->at = *last;
+    s->at.handed = 0;
     start->seen = true;
     start->content_type = s->at.content_type;
-    start->witness.units = last->witness.hashed;
-    memcpy(start->witness.start, last->witness.start, sizeof start->witness.start);
-    memcpy(start->witness.hash, last->witness.hash, sizeof start->witness.hash);
+    ds_span_witness(last, &start->witness);
     return DSTREAM_OK;
 }
 

@@ -57,7 +57,10 @@ static void show_output(struct ds_buf *b, const struct ds_checkpoint *c)
     if (strcmp(c->format, DS_SQLITE_FORMAT) == 0)
         return;
     if (!c->has_output) {
-        show(b, "output", "none (to a pipe: at least once)");
+        show(b, "output", "none (to a pipe or a command: at least once)");
+        if (c->handed > 0)
+            show_number(b, "handed out behind that", c->handed,
+                        ds_type_is_json(c->content_type) ? "messages" : "bytes");
         return;
     }
     show_number(b, "output length", c->length, "bytes");

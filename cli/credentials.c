@@ -9,12 +9,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/header.h"
+#include "cli/child.h"
 #include "cli/signals.h"
 
 #define TEXT_MAX   ((size_t)64 * 1024)
@@ -96,16 +96,8 @@ static pid_t run_shell(const char *command, int *fd)
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return -1;
-    pid_t pid = fork();
-    if (pid == 0) {
-        int null = open("/dev/null", O_RDONLY);
-        (void)dup2(null, STDIN_FILENO);
-        (void)dup2(ends[1], STDOUT_FILENO);
-        (void)signal(SIGPIPE, SIG_DFL);
-        (void)signal(SIGXFSZ, SIG_DFL);
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
-    }
+    pid_t pid = ds_child_start(
+        &(struct ds_child_how){.command = command, .in = -1, .out = ends[1], .keep = -1});
     close(ends[1]);
     *fd = ends[0];
     if (pid < 0)
@@ -116,16 +108,12 @@ static pid_t run_shell(const char *command, int *fd)
 /* Whether it has ended by then. *status is -1 where that cannot be known. */
 static bool ended_by(pid_t pid, int64_t until, bool heed_signals, int *status)
 {
-    for (;;) {
-        pid_t ended = waitpid(pid, status, WNOHANG);
-        if (ended < 0 && errno != EINTR)
-            *status = -1;
-        if (ended == pid || (ended < 0 && errno != EINTR))
-            return true;
+    while (!ds_child_ended(pid, status)) {
         if (now_ms() >= until || (heed_signals && ds_signals_ending() != 0))
             return false;
         poll(NULL, 0, 2);
     }
+    return true;
 }
 
 /* It may ignore TERM; KILL it cannot. */
@@ -137,6 +125,13 @@ static void end_command(pid_t pid)
         return;
     kill(pid, SIGKILL);
     (void)ended_by(pid, now_ms() + GRACE_MS, false, &status);
+}
+
+static enum dstream_code failed(int status, struct dstream_error *err)
+{
+    char fate[DS_CHILD_FATE];
+    ds_child_fate(status, fate);
+    return ds_error_set(err, DSTREAM_ERR_IO, "--auth-command: it has failed (%s)", fate);
 }
 
 static enum dstream_code run_command(const char *command, struct ds_buf *out,
@@ -155,9 +150,7 @@ static enum dstream_code run_command(const char *command, struct ds_buf *out,
     if (rc != DSTREAM_OK)
         end_command(pid);
     else if (status != 0)
-        rc = ds_error_set(err, DSTREAM_ERR_IO, "--auth-command: it has failed (%s %d)",
-                          WIFEXITED(status) ? "exit code" : "signal",
-                          WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+        rc = failed(status, err);
     return rc;
 }
 

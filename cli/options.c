@@ -23,7 +23,7 @@
 const struct ds_command_info ds_command_table[DS_COMMANDS] = {
     {"read", DS_CMD_READ, "URL...", "print streams from the beginning up to where they end now"},
     {"tail", DS_CMD_TAIL, "URL...", "print what is appended to streams from now on"},
-    {"export", DS_CMD_EXPORT, "URL... -o FILE|-d DIR|--sqlite DB",
+    {"export", DS_CMD_EXPORT, "URL... -o FILE|-d DIR|--sqlite DB|--exec COMMAND",
      "write streams to files, each byte once, over any interruption"},
     {"record", DS_CMD_RECORD, "URL -o FILE",
      "keep a stream's answers in a file, with their timing"},
@@ -325,6 +325,7 @@ static const char *set_format(struct ds_cli_options *o, const struct ds_option *
 static const char *set_sync(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     (void)self;
+    o->sync_given = true;
     o->sync_ms = -1;
     o->sync_bytes = 0;
     o->sync_batch = strcmp(value, "batch") == 0;
@@ -357,6 +358,15 @@ static const char *set_segment(struct ds_cli_options *o, const struct ds_option 
     return ds_segment_valid(value) ? NULL
                                    : "a name with %n in it, and of percent signs only %b, %e, %n, "
                                      "%t and %%";
+}
+
+static const char *set_ack_fd(struct ds_cli_options *o, const struct ds_option *self, char *value)
+{
+    uint64_t n = 0;
+    (void)self;
+    bool good = ds_parse_u64(value, INT_MAX, &n);
+    o->ack_fd = (int)n;
+    return good ? NULL : "the number of a descriptor that is open for reading, as 3";
 }
 
 static const char *set_verify(struct ds_cli_options *o, const struct ds_option *self, char *value)
@@ -662,6 +672,16 @@ const struct ds_option ds_option_table[] = {
      "number of the segment, %t when its data began. The default is %b-%n%e, as "
      "orders-000001.ndjson.",
      set_segment, AT(rotate_name)},
+    {"exec", 0, "COMMAND", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "exec",
+     "Run COMMAND, by the shell, for each portion of the stream, one after another: the portion is "
+     "its standard input, the environment says where it lies, and the state moves behind it when "
+     "the command ends with 0. With --state.",
+     set_text, AT(exec)},
+    {"ack-fd", 0, "N", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, NULL,
+     "Print envelopes on standard output, and behind each portion a line with the position there; "
+     "who reads them writes the position to what is descriptor N here, and the state moves to it. "
+     "With --state.",
+     set_ack_fd, 0},
     {"verify-resume", 0, "HOW", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORTS | DS_CMD_COPY,
      "verify-resume",
      "strict: do not go on from a state where the server no longer keeps what shows that the "
@@ -1059,6 +1079,7 @@ void ds_cli_options_init(struct ds_cli_options *o)
                                  .live = DSTREAM_LIVE_AUTO,
                                  .sync_ms = 1000,
                                  .rotate_time = -1,
+                                 .ack_fd = -1,
                                  .speed = DS_PACE_UNIT,
                                  .retry = -1,
                                  .retry_max_delay = -1,

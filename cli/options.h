@@ -90,13 +90,15 @@ struct ds_cli_options {
     uint64_t rotate_size;  /* 0: not by size */
     int64_t rotate_time;   /* ms; -1: not by time */
     const char *rotate_name;
+    const char *exec; /* --exec */
+    int ack_fd;       /* -1: not given */
     enum ds_pack_kind pack;
     enum ds_format_kind format;
     const char *template; /* of the format that is one; else NULL */
     bool format_given, overwrite, append;
     int64_t sync_ms;     /* --sync DUR; -1: not by time */
     uint64_t sync_bytes; /* --sync SIZE; 0: not by size */
-    bool sync_batch, strict_verify;
+    bool sync_batch, sync_given, strict_verify;
     /* network */
     struct ds_texts headers;    /* -H, and STREAM_AUTH */
     struct ds_texts to_headers; /* for the stream that is copied or replayed to */

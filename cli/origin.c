@@ -48,16 +48,9 @@ static enum dstream_code join(struct ds_origin *o, const struct ds_write *w,
 static enum dstream_code begin(struct ds_origin *o, const struct ds_origin_about *about,
                                struct dstream_error *err)
 {
-    const char *from = about->from ? about->from : "-1";
-    if (strlen(from) > DS_TOKEN_MAX)
-        return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "--from is longer than %d bytes",
-                            DS_TOKEN_MAX);
-    strcpy(o->at.from, from);
-    strcpy(o->at.offset, from);
     strcpy(o->at.format, about->format);
-    o->at.from_skip = o->at.skip = about->from_skip;
     o->at.has_mark = true;
-    return ds_checkpoint_set_url(&o->at, about->url, err);
+    return ds_checkpoint_begin(&o->at, about->url, about->from, about->from_skip, err);
 }
 
 enum dstream_code ds_origin_open(struct ds_origin *o, const struct ds_write *w,

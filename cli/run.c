@@ -211,6 +211,7 @@ static void on_witness_gone(struct ds_source *s)
 {
     static const char what[] = "what was read last is no longer kept by the server (410), so "
                                "nothing shows that this is still the same stream";
+    s->witness_gone = true;
     if (!s->run->cli->opt.strict_verify) {
         ds_cli_warn(s->run->cli, "%s: %s", s->name, what);
         return;
@@ -249,6 +250,7 @@ static void on_notice(void *ctx, dstream_reader *r, const struct ds_notice *n)
                     s->name);
         break;
     case DS_NOTICE_GAP:
+        s->gap = true;
         ds_cli_warn(c, "%s: what comes next is no longer kept by the server (410): going on %s",
                     s->name,
                     c->opt.on_gone == DSTREAM_GONE_NOW ? "at its end" : "with the earliest it has");

@@ -60,11 +60,13 @@ struct ds_source {
     void *head_ctx;
     bool hold; /* for who takes the batches to set: nothing was taken, the same one is to be offered
                   again after dstream_reader_resume() */
-    bool up_to_date;            /* for who takes the batches to set: all that was there is taken */
-    bool closed;                /* the same: the closed end was reached, in this run or before */
-    bool whole;                 /* it was read to its proper end */
-    bool done;                  /* it is over */
-    int64_t retry_at;           /* DS_NEVER: no retry is waited for */
+    bool witness_gone; /* nothing shows any more that it is the stream that an earlier run knew */
+    bool gap;          /* what came next was no longer kept, and it goes on elsewhere */
+    bool up_to_date;   /* for who takes the batches to set: all that was there is taken */
+    bool closed;       /* the same: the closed end was reached, in this run or before */
+    bool whole;        /* it was read to its proper end */
+    bool done;         /* it is over */
+    int64_t retry_at;  /* DS_NEVER: no retry is waited for */
     struct dstream_error error; /* why it failed */
 };
 

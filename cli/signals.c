@@ -14,7 +14,7 @@ static void on_signal(int sig)
         hung_up = 1;
     else if (sig == SIGUSR1)
         asked = 1;
-    else
+    else if (sig != SIGCHLD)
         ending = sig;
     dstream_loop *loop = woken;
     if (loop)
@@ -41,6 +41,18 @@ void ds_signals_catch(dstream_loop *loop)
     catch_one(SIGUSR1, false);
     /* A file at its size limit is an error of the write, which is reported. */
     signal(SIGXFSZ, SIG_IGN);
+}
+
+/* Whoever started us may have had it ignored or blocked, and then we would wait for ever. */
+void ds_signals_catch_children(void)
+{
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+    sigset_t set;
+    sigemptyset(&sa.sa_mask);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaction(SIGCHLD, &sa, NULL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 void ds_signals_release(void)

@@ -9,6 +9,8 @@
  * second INT or TERM ends it, so that a drain that hangs can be left. Those that were ignored when
  * the process began (nohup, a shell's background jobs) stay ignored. */
 void ds_signals_catch(dstream_loop *loop);
+/* A child that ends wakes the loop, too. */
+void ds_signals_catch_children(void);
 /* The loop goes away: the flags are still set, and nothing is woken. */
 void ds_signals_release(void);
 /* INT or TERM, once it came; else 0. */

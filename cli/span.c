@@ -17,15 +17,6 @@ static const char *data_at(const dstream_batch *b, size_t byte)
     return b->items->bytes.data ? b->items->bytes.data + byte : "";
 }
 
-static void measure(struct ds_span *s, const dstream_batch *b)
-{
-    size_t from = byte_of(b, s->json, s->first);
-    s->bytes = byte_of(b, s->json, s->take) - from;
-    s->messages = s->json    ? s->take - s->first
-                  : s->lines ? ds_lines_count(data_at(b, from), (size_t)s->bytes)
-                             : 0;
-}
-
 struct ds_span ds_span_of(const dstream_batch *b, const struct ds_left *left)
 {
     struct ds_span s = {.json = b->flags & DSTREAM_BATCH_JSON};
@@ -46,7 +37,17 @@ struct ds_span ds_span_of(const dstream_batch *b, const struct ds_left *left)
         s.take--;
     if (left->has_count && s.lines)
         s.take = s.first + ds_lines_end(data_at(b, from), s.take - s.first, left->count);
-    measure(&s, b);
+    return ds_span_to(b, s, s.take);
+}
+
+struct ds_span ds_span_to(const dstream_batch *b, struct ds_span s, size_t take)
+{
+    size_t from = byte_of(b, s.json, s.first);
+    s.take = take;
+    s.bytes = byte_of(b, s.json, take) - from;
+    s.messages = s.json    ? take - s.first
+                 : s.lines ? ds_lines_count(data_at(b, from), (size_t)s.bytes)
+                           : 0;
     return s;
 }
 
@@ -68,10 +69,7 @@ struct ds_span ds_span_within(const dstream_batch *b, struct ds_span s, uint64_t
         s.take = s.first + (s.lines ? last_line(data, (size_t)bytes) : (size_t)bytes);
     while (s.json && s.take > s.first && byte_of(b, true, s.take) - from > bytes)
         s.take--;
-    if (s.take < least)
-        s.take = least;
-    measure(&s, b);
-    return s;
+    return ds_span_to(b, s, s.take < least ? least : s.take);
 }
 
 struct dstream_batch ds_span_rest(const dstream_batch *b, size_t unit)

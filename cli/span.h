@@ -27,6 +27,8 @@ struct ds_span ds_span_of(const dstream_batch *b, const struct ds_left *left);
 /* The same span, ended before more than `bytes` of the stream; but where that is nothing and `one`
  * is set, one unit of it. A line that begins in it goes to its end, or to that of the batch. */
 struct ds_span ds_span_within(const dstream_batch *b, struct ds_span s, uint64_t bytes, bool one);
+/* The same span, ended before the unit `take`, which is not before its first. */
+struct ds_span ds_span_to(const dstream_batch *b, struct ds_span s, size_t take);
 /* `b` without what is before the item `unit`. Lent like `b`. */
 struct dstream_batch ds_span_rest(const dstream_batch *b, size_t unit);
 /* It was taken. True where no more is wanted: of the batch, or at all. */

@@ -82,7 +82,6 @@ static enum dstream_code begin_batch(struct ds_supply_source *s, const dstream_b
 static void end_batch(struct ds_supply_source *s)
 {
     const dstream_batch *b = s->batch;
-    struct ds_witness witness = {.units = 0};
     s->batch = NULL;
     ds_span_advance(&s->span, b, &s->at, &s->keeper);
     s->at.mark = s->mark;
@@ -92,9 +91,8 @@ static void end_batch(struct ds_supply_source *s)
         ds_run_took_data(&s->run);
     if (ds_span_spend(&s->span, &s->left))
         s->run.stop = true;
-    witness.units = s->at.witness.hashed;
-    memcpy(witness.start, s->at.witness.start, sizeof witness.start);
-    memcpy(witness.hash, s->at.witness.hash, sizeof witness.hash);
+    struct ds_witness witness;
+    ds_span_witness(&s->at, &witness);
     ds_client_set_witness(s->source.reader, &witness);
     if (s->origin->state && !s->due && s->keep.slot == 0)
         on_keep(s);
@@ -223,11 +221,8 @@ enum dstream_code ds_supply_source_start(struct ds_supply_source *s, struct ds_o
                                  .seen = o->resumed,
                                  .content_type = o->at.content_type,
                                  .recheck = true};
-    if (o->resumed) {
-        at.witness.units = o->at.witness.hashed;
-        memcpy(at.witness.start, o->at.witness.start, sizeof at.witness.start);
-        memcpy(at.witness.hash, o->at.witness.hash, sizeof at.witness.hash);
-    }
+    if (o->resumed)
+        ds_span_witness(&o->at, &at.witness);
     ds_run_arm(&s->run, NULL, NULL);
     return ds_source_start(&s->source, &at, take, s);
 }

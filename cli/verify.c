@@ -3,7 +3,8 @@
  * dstream state verify: reads a stream again and proves that a file, or what is in a database of
  * it, is what its state says: its data, as the export wrote them, up to the position. It takes no
  * lock and changes nothing, so it works beside an export. Of a rotated output it looks at the
- * segment that is not finished.
+ * segment that is not finished. Of a state without any data it proves no
+ * more than that the stream is still the one that it speaks of.
  */
 #include "config.h"
 
@@ -19,6 +20,7 @@
 #include "cli/format.h"
 #include "cli/run.h"
 #include "cli/signals.h"
+#include "cli/span.h"
 #include "cli/unwrap.h"
 #include "store/exports.h"
 #include "store/sqlite.h"
@@ -52,6 +54,12 @@ struct verifying {
     char where[DS_TOKEN_MAX + 32]; /* the position behind them */
     bool differs, beyond, closed;
 };
+
+/* Else there is a position alone. */
+static bool has_data(const struct verifying *v)
+{
+    return v->rows || v->c->has_output;
+}
 
 /* --- the file --------------------------------------------------------------------------------- */
 
@@ -167,6 +175,11 @@ static void note_where(struct verifying *v, const dstream_batch *b, const struct
 static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batch *b)
 {
     struct verifying *v = ctx;
+    v->closed = b->flags & DSTREAM_BATCH_CLOSED;
+    if (!has_data(v)) { /* the witness was found before anything is delivered */
+        s->done = true;
+        return DSTREAM_ERR_CANCELLED;
+    }
     struct ds_left all = {.lines = v->format.kind == DS_FORMAT_LINES};
     struct ds_span span = ds_span_of(b, &all);
     uint64_t before = span.json ? v->whole : v->same;
@@ -177,7 +190,6 @@ static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batc
     ds_span_advance(&span, b, &v->at, NULL);
     if (rc == DSTREAM_OK)
         rc = fill(v); /* so that its end is known */
-    v->closed = b->flags & DSTREAM_BATCH_CLOSED;
     s->done = rc != DSTREAM_OK || (at_end(v) && !v->c->closed);
     return s->done ? DSTREAM_ERR_CANCELLED : DSTREAM_OK;
 }
@@ -218,6 +230,8 @@ static enum dstream_code judge(struct verifying *v)
     else if (lacks_rows(v))
         (void)snprintf(what, sizeof what, "it ends behind %llu bytes of data, before its position",
                        (unsigned long long)v->same);
+    else if (!has_data(v) && v->source.witness_gone)
+        (void)snprintf(what, sizeof what, "nothing can be proven any more");
     else if (v->c->closed && (v->beyond || !v->closed))
         (void)snprintf(what, sizeof what,
                        "its state says that the stream is closed there, but it "
@@ -232,16 +246,17 @@ static void read_on(struct verifying *v)
     const struct ds_checkpoint *c = v->c;
     bool segment = c->segment.number > 0 && c->segment.from[0];
     struct ds_source_start at = {
-        .offset = segment ? c->segment.from : c->from_offset,
-        .skip = segment             ? c->segment.from_skip
+        .offset = !has_data(v) ? c->offset
+                  : segment    ? c->segment.from
+                               : c->from_offset,
+        .skip = !has_data(v)        ? c->skip
+                : segment           ? c->segment.from_skip
                 : c->from_offset[0] ? c->from_skip
                                     : 0,
         .seen = true,
         .content_type = c->content_type,
-        .witness = {.units = c->witness.hashed},
     };
-    memcpy(at.witness.start, c->witness.start, sizeof at.witness.start);
-    memcpy(at.witness.hash, c->witness.hash, sizeof at.witness.hash);
+    ds_span_witness(c, &at.witness);
     ds_run_arm(&v->run, tell, v);
     (void)ds_source_start(&v->source, &at, take, v);
     while (!v->source.done && !v->run.stop) {
@@ -261,6 +276,8 @@ static enum dstream_code open_file(struct verifying *v)
         v->format.kind = ds_type_is_json(c->content_type) ? DS_FORMAT_NDJSON : DS_FORMAT_RAW;
         return DSTREAM_OK;
     }
+    if (!c->has_output && !v->cli->opt.output)
+        return DSTREAM_OK;
     if (!c->has_output)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "%s: the state goes with no output file",
                             v->path);
@@ -301,6 +318,23 @@ static const char *url_of(const struct verifying *v, const char *given, struct d
     return given ? given : v->c->url;
 }
 
+static void say_proven(const struct verifying *v)
+{
+    const struct ds_checkpoint_witness *w = &v->c->witness;
+    const char *unit = ds_type_is_json(v->c->content_type) ? "messages" : "bytes";
+    if (has_data(v))
+        ds_cli_say(v->cli, "%s: its %llu bytes of data are those of %s", v->path,
+                   (unsigned long long)v->same, v->source.name);
+    else if (w->hashed == 0)
+        ds_cli_say(v->cli, "%s: there are no data yet that %s could be known by", v->path,
+                   v->source.name);
+    else
+        ds_cli_say(v->cli,
+                   "%s: %s still has the %llu %s from %s on that it is known by. Whether what was "
+                   "printed or handed out was dealt with, the state cannot show",
+                   v->path, v->source.name, (unsigned long long)w->hashed, unit, w->start);
+}
+
 /* 0, or what it was reported as. */
 static int verify(struct ds_cli *cli, const struct ds_checkpoint *c, const char *path,
                   struct ds_sqlite_rows *rows, const char *given)
@@ -326,8 +360,7 @@ static int verify(struct ds_cli *cli, const struct ds_checkpoint *c, const char 
         err = v.source.error;
     int status = err.code == DSTREAM_OK ? DS_EXIT_OK : ds_cli_fail(cli, &err);
     if (status == DS_EXIT_OK)
-        ds_cli_say(cli, "%s: its %llu bytes of data are those of %s", path,
-                   (unsigned long long)v.same, v.source.name);
+        say_proven(&v);
     if (v.f)
         (void)fclose(v.f);
     ds_unpack_free(v.unpack);
@@ -387,7 +420,9 @@ static char *output_of(const char *state)
 int ds_state_verify_file(struct ds_cli *cli, const char *state, const struct ds_checkpoint *c,
                          const char *given)
 {
-    char *output = cli->opt.output ? ds_strdup(cli->opt.output) : output_of(state);
+    char *output = cli->opt.output ? ds_strdup(cli->opt.output)
+                   : c->has_output ? output_of(state)
+                                   : ds_strdup(state);
     int status =
         output ? verify_in(cli, c, "", output, given)
                : ds_cli_usage(cli, "%s: which file does it go with? Give --output FILE", state);

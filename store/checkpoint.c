@@ -323,6 +323,8 @@ enum dstream_code ds_checkpoint_write(struct ds_buf *out, const struct ds_checkp
         hash(&w, ",\"hash\":", c->witness.hash);
         raw(&w, "}");
     }
+    if (c->handed > 0)
+        number(&w, ",\"handed\":", c->handed);
     if (c->has_mark)
         number(&w, ",\"mark\":", c->mark);
     text(&w, ",\"time\":", c->time);
@@ -441,7 +443,8 @@ static bool get_flag(const cJSON *o, const char *name, bool *out)
 
 static bool get_optional(const cJSON *o, struct ds_checkpoint *c)
 {
-    return (!has(o, "file") ||
+    return (!has(o, "handed") || get_number(o, "handed", &c->handed)) &&
+           (!has(o, "file") ||
             (get_text(o, "file", c->file, sizeof c->file) && !strchr(c->file, '/'))) &&
            (!has(o, "template") || get_text(o, "template", c->template, sizeof c->template)) &&
            get_flag(o, "in_line", &c->in_line) &&

@@ -62,9 +62,11 @@ struct ds_checkpoint {
     struct ds_checkpoint_segment segment;
     uint64_t manifest; /* length of the manifest of an output that is rotated by itself */
     struct ds_checkpoint_witness witness;
-    bool has_mark; /* it is of a source that is written elsewhere: */
-    uint64_t mark; /* what the journal of that says of this position */
-    char time[32]; /* when it was made: RFC 3339, UTC */
+    uint64_t handed; /* so much from the position on, in units of `skip`, was handed out before it
+                        was done: it may be */
+    bool has_mark;   /* it is of a source that is written elsewhere: */
+    uint64_t mark;   /* what the journal of that says of this position */
+    char time[32];   /* when it was made: RFC 3339, UTC */
 };
 
 /* The first line of a directory's state; a line for each of its files follows. */

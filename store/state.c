@@ -252,6 +252,7 @@ enum dstream_code ds_state_move(struct ds_checkpoint *c, const char *path, const
     strcpy(c->offset, offset);
     c->skip = skip;
     c->closed = false;
+    c->handed = 0;
     memset(&c->witness, 0, sizeof c->witness);
     return DSTREAM_OK;
 }
