@@ -365,6 +365,10 @@ static int check_options(struct ds_cli *c)
         return ds_cli_usage(c, "%s is for one stream", name);
     if (!o->exec && o->format != DS_FORMAT_AUTO && o->format != DS_FORMAT_ENVELOPE)
         return ds_cli_usage(c, "--ack-fd prints --format envelope, and no other one");
+    if (o->format == DS_FORMAT_SSE)
+        return ds_cli_usage(c,
+                            "--format sse is not for --exec, which says in the environment where "
+                            "a portion lies");
     return DS_EXIT_OK;
 }
 
@@ -409,6 +413,11 @@ static enum dstream_code resume(struct handing *h)
         return ds_error_set(&h->error, DSTREAM_ERR_STATE_MISMATCH,
                             "%s: the state is of format %s, which this release does not know",
                             o->state, last->format);
+    if (h->format.kind == DS_FORMAT_SSE)
+        return ds_error_set(&h->error, DSTREAM_ERR_ARGUMENT,
+                            "%s: the state is of format sse, which is not for --exec: give another "
+                            "state file",
+                            o->state);
     h->at = *last;
     place_again(h);
     h->complete = last->closed;

@@ -525,6 +525,8 @@ E2E_EMBEDDED(hand, what_does_not_go_together_is_refused)
         {"--exec", "cat", "-S", "st", "another", NULL},
         {"--exec", "cat", "-S", "st", "--ack-fd", "0"},
         {"--exec", "cat", "-S", "st", "--rotate-size", "1k"},
+        {"--exec", "cat", "-S", "st", "-F", "sse"},
+        {"--exec", "cat", "-S", "st", "--sqlite", "db"},
         {"--ack-fd", "0", "-S", "st", "-F", "ndjson"},
         {"--ack-fd", "1", "-S", "st", NULL},
         {"--ack-fd", "99", "-S", "st", NULL},
