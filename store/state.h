@@ -41,8 +41,8 @@ void ds_state_free(struct ds_state *s);
 /* Removes a state, which nobody may have locked. ERR_LOCKED, ERR_IO. */
 enum dstream_code ds_state_remove(const struct ds_fileops *ops, const char *path,
                                   struct dstream_error *err);
-/* Makes the state of one output go on elsewhere: its length stays, its witness goes, and what was handed out. ERR_LOCKED,
- * ERR_STATE where a segment is being sealed, codes of reading it. */
+/* Makes the state of one output go on elsewhere: its length stays, its witness goes, and what was
+ * handed out. ERR_LOCKED, ERR_STATE where a segment is being sealed, codes of reading it. */
 enum dstream_code ds_state_set(const struct ds_fileops *ops, const char *path, const char *offset,
                                uint64_t skip, struct dstream_error *err);
 
