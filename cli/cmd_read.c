@@ -257,6 +257,8 @@ static enum dstream_code put_batch(struct source *s, const dstream_batch *b)
     struct dstream_batch cut = *b;
     bool none;
     enum dstream_code rc = ds_format_cut(&s->format, &cut, &none, &s->s.error);
+    if (rc != DSTREAM_OK)
+        ds_error_set_url(&s->s.error, s->s.url.data);
     if (rc != DSTREAM_OK || none)
         return rc;
     rc = put_cut(s, &cut);

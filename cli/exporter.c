@@ -494,6 +494,8 @@ static enum dstream_code take(struct ds_exporter *x, const char *content_type,
     enum dstream_code rc = check(x, content_type, &b);
     if (rc == DSTREAM_OK && !x->c.form)
         rc = ds_format_cut(&x->format, &b, &none, x->err);
+    if (rc == DSTREAM_ERR_ARGUMENT) /* it is not of all streams that something is wrong */
+        ds_error_set_url(x->err, x->c.url);
     x->holds = false;
     if (none)
         return rc;

@@ -12,10 +12,11 @@
 static enum dstream_code refuse(const struct dstream_batch *b, const char *what,
                                 struct dstream_error *err)
 {
+    ds_error_set_offset(err, b->start);
     return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
-                        "format sse cannot carry %s, and there is one in the answer at offset "
-                        "%.200s: use --format envelope or raw",
-                        what, b->start);
+                        "format sse cannot carry %s, and there is one in this answer: use --format "
+                        "envelope or raw",
+                        what);
 }
 
 static void hold(struct ds_sse_text *t, const char *p, size_t n)
@@ -36,7 +37,7 @@ enum dstream_code ds_sse_cut(struct ds_sse_text *t, struct dstream_batch *b, boo
         return refuse(b, "a carriage return", err);
     bool valid = ds_utf8_feed(&u, t->held, t->n) && ds_utf8_feed(&u, p, n);
     if (!valid || (!ds_utf8_whole(&u) && (b->flags & DSTREAM_BATCH_CLOSED)))
-        return refuse(b, "what is not UTF-8", err);
+        return refuse(b, "a byte that is not UTF-8", err);
     if (ds_utf8_whole(&u))
         return DSTREAM_OK;
     t->cut = ds_utf8_open_end(p, n);
