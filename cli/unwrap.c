@@ -44,11 +44,6 @@ static enum dstream_code add_base64(struct ds_buf *out, struct ds_slice v)
     return rc;
 }
 
-static bool is_key(struct ds_slice key, const char *name)
-{
-    return key.n == strlen(name) + 2 && memcmp(key.p + 1, name, key.n - 2) == 0;
-}
-
 /* One of the three that carry data; a line has one. */
 static enum dstream_code take_member(struct ds_buf *out, struct ds_slice key, struct ds_slice value,
                                      bool *has_data)
@@ -58,7 +53,7 @@ static enum dstream_code take_member(struct ds_buf *out, struct ds_slice key, st
         enum dstream_code (*add)(struct ds_buf *out, struct ds_slice value);
     } kinds[] = {{"json", add_message}, {"text", ds_json_text}, {"base64", add_base64}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (!is_key(key, kinds[i].name))
+        if (!ds_json_is_key(key, kinds[i].name))
             continue;
         if (*has_data)
             return DSTREAM_ERR_PARSE;

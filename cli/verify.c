@@ -2,9 +2,9 @@
 /*
  * dstream state verify: reads a stream again and proves that a file, or what is in a database of
  * it, is what its state says: its data, as the export wrote them, up to the position. It takes no
- * lock and changes nothing, so it works beside an export. Of a rotated output it looks at the
- * segment that is not finished. Of a state without any data it proves no
- * more than that the stream is still the one that it speaks of.
+ * lock and changes nothing, so it works beside an export. Of a rotated output it looks at all
+ * segments that are still there. Of a state without any data it proves no more than that the stream
+ * is still the one that it speaks of.
  */
 #include "config.h"
 
@@ -13,12 +13,14 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/http.h"
 #include "base/url.h"
 #include "cli/format.h"
 #include "cli/run.h"
+#include "cli/segments.h"
 #include "cli/signals.h"
 #include "cli/span.h"
 #include "cli/unwrap.h"
@@ -375,24 +377,66 @@ static int verify(struct ds_cli *cli, const struct ds_checkpoint *c, const char 
 
 struct listing {
     struct ds_cli *cli;
-    const char *dir;
+    const char *dir;   /* "" for that of a path without one */
     const char *given; /* NULL: all of them */
+    uint64_t manifest; /* its length */
+    const char *url;   /* of the one that is looked at; NULL: as the state has it */
+    uint64_t missing;  /* segments that somebody has taken away */
     bool found;
     int status; /* of the first that fails */
 };
 
-static int verify_in(struct ds_cli *cli, const struct ds_checkpoint *c, const char *dir,
-                     const char *file, const char *given)
+static char *path_in(const char *dir, const char *name, const char *suffix)
 {
     struct ds_buf b;
     ds_buf_init(&b, NAMES_MAX);
-    const char *partial = c->segment.number > 0 ? ".partial" : "";
-    enum dstream_code rc = *dir ? ds_buf_addf(&b, "%s/%s%s", dir, file, partial)
-                                : ds_buf_addf(&b, "%s%s", file, partial);
-    const char *path = rc == DSTREAM_OK ? ds_buf_str(&b) : NULL;
-    int status = path ? verify(cli, c, path, NULL, given) : DS_EXIT_FAILURE;
-    ds_buf_free(&b);
-    return status;
+    if (ds_buf_addf(&b, "%s%s%s%s", dir, *dir ? "/" : "", name, suffix) != DSTREAM_OK ||
+        !ds_buf_str(&b))
+        ds_buf_free(&b);
+    return b.data;
+}
+
+/* What an output has under this name, unless something has failed before. */
+static void verify_in(struct listing *l, const char *name, const char *suffix,
+                      const struct ds_checkpoint *c)
+{
+    char *path = path_in(l->dir, name, suffix);
+    int status = path ? verify(l->cli, c, path, NULL, l->url) : DS_EXIT_FAILURE;
+    if (l->status == DS_EXIT_OK)
+        l->status = status;
+    ds_free(path);
+}
+
+static void verify_segment(void *ctx, const char *name, const struct ds_checkpoint *c)
+{
+    struct listing *l = ctx;
+    char *path = path_in(l->dir, name, "");
+    bool there = path && access(path, F_OK) == 0;
+    ds_free(path);
+    l->missing += !there;
+    if (there && ds_signals_ending() == 0)
+        verify_in(l, name, "", c);
+}
+
+/* An output: the finished segments that are still there, and what is written to. */
+static void verify_output(struct listing *l, const char *name, const struct ds_checkpoint *c,
+                          const char *manifest)
+{
+    struct dstream_error err = {0};
+    bool rotated = c->segment.number > 0;
+    char *path = rotated && l->manifest > 0 ? path_in(l->dir, manifest, "") : NULL;
+    l->missing = 0;
+    if (path &&
+        ds_segments_each(path, l->manifest, name, c, verify_segment, l, &err) != DSTREAM_OK) {
+        int status = ds_cli_fail(l->cli, &err);
+        l->status = l->status == DS_EXIT_OK ? status : l->status;
+    }
+    if (l->missing > 0)
+        ds_cli_say(l->cli, "%s: %llu of its finished segments are no longer there", name,
+                   (unsigned long long)l->missing);
+    if (ds_signals_ending() == 0)
+        verify_in(l, name, rotated ? ".partial" : "", c);
+    ds_free(path);
 }
 
 static void verify_line(void *ctx, const struct ds_checkpoint *c)
@@ -400,11 +444,15 @@ static void verify_line(void *ctx, const struct ds_checkpoint *c)
     struct listing *l = ctx;
     if (ds_signals_ending() != 0 || (l->given && !ds_state_is_named(c, l->given)))
         return;
-    const char *url = l->given && ds_url_has_scheme(l->given) ? l->given : NULL;
-    int status = verify_in(l->cli, c, l->dir, c->file, url);
+    l->url = l->given && ds_url_has_scheme(l->given) ? l->given : NULL;
+    verify_output(l, c->file, c, DS_EXPORTS_MANIFEST);
     l->found = true;
-    if (l->status == DS_EXIT_OK)
-        l->status = status;
+}
+
+static void ignore_line(void *ctx, const struct ds_checkpoint *c)
+{
+    (void)ctx;
+    (void)c;
 }
 
 /* The name of a state without its ending is that of the output. */
@@ -417,6 +465,22 @@ static char *output_of(const char *state)
     return ds_strndup(state, n - (sizeof end - 1));
 }
 
+static int verify_single(struct ds_cli *cli, const struct ds_checkpoint *c, const char *output,
+                         const char *given)
+{
+    const char *slash = strrchr(output, '/'), *name = slash ? slash + 1 : output;
+    char *dir = ds_strndup(output, slash ? (size_t)(slash - output) : 0);
+    char *manifest = path_in("", name, DS_EXPORT_MANIFEST);
+    struct listing l = {.cli = cli, .dir = dir ? dir : "", .manifest = c->manifest, .url = given};
+    if (dir && manifest)
+        verify_output(&l, name, c, manifest);
+    else
+        l.status = ds_cli_usage(cli, "no memory for a file name");
+    ds_free(dir);
+    ds_free(manifest);
+    return l.status;
+}
+
 int ds_state_verify_file(struct ds_cli *cli, const char *state, const struct ds_checkpoint *c,
                          const char *given)
 {
@@ -424,7 +488,7 @@ int ds_state_verify_file(struct ds_cli *cli, const char *state, const struct ds_
                    : c->has_output ? output_of(state)
                                    : ds_strdup(state);
     int status =
-        output ? verify_in(cli, c, "", output, given)
+        output ? verify_single(cli, c, output, given)
                : ds_cli_usage(cli, "%s: which file does it go with? Give --output FILE", state);
     ds_free(output);
     if (ds_signals_ending() != 0)
@@ -440,7 +504,12 @@ int ds_state_verify_directory(struct ds_cli *cli, const char *state, const char 
     const char *slash = strrchr(state, '/');
     char *dir = slash ? ds_strndup(state, (size_t)(slash - state)) : ds_strdup(".");
     struct listing l = {.cli = cli, .dir = dir ? dir : "", .given = given};
-    if (ds_exports_show(cli->fileops, state, &head, verify_line, &l, &missing, &err) != DSTREAM_OK)
+    enum dstream_code rc =
+        ds_exports_show(cli->fileops, state, &head, ignore_line, NULL, &missing, &err);
+    l.manifest = head.manifest; /* which only grows */
+    if (rc == DSTREAM_OK)
+        rc = ds_exports_show(cli->fileops, state, &head, verify_line, &l, &missing, &err);
+    if (rc != DSTREAM_OK)
         l.status = ds_cli_fail(cli, &err);
     else if (given && !l.found && ds_state_not_named(state, given, &err) != DSTREAM_OK)
         l.status = ds_cli_fail(cli, &err);

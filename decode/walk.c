@@ -64,6 +64,11 @@ bool ds_json_member(const char **at, struct ds_slice *key, struct ds_slice *valu
     return true;
 }
 
+bool ds_json_is_key(struct ds_slice key, const char *name)
+{
+    return key.n == strlen(name) + 2 && memcmp(key.p + 1, name, key.n - 2) == 0;
+}
+
 /* --- strings ---------------------------------------------------------------------------------- */
 
 static unsigned hex4(const char *p)

@@ -25,6 +25,9 @@ const char *ds_json_skip_value(const char *p);
  * False behind the last. */
 bool ds_json_member(const char **at, struct ds_slice *key, struct ds_slice *value);
 
+/* A key that is written without escapes. */
+bool ds_json_is_key(struct ds_slice key, const char *name);
+
 /* Appends what a string (with its quotes) says, as UTF-8; it may hold NULs. ERR_PARSE for a value
  * that is none, or has half of a surrogate pair in it; ERR_LIMIT, ERR_NOMEM. */
 enum dstream_code ds_json_text(struct ds_buf *out, struct ds_slice string);

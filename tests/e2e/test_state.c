@@ -53,6 +53,7 @@ E2E_BOTH(state, file_and_stream_agree_or_it_is_said_where_they_do_not)
 
 E2E_EMBEDDED(state, is_verified_in_every_form)
 {
+    struct e2e_process *p;
     struct written w = written_begin(e2e_url("s"), TYPE_JSON);
     written_add(&w, 900);
     written_add(&w, 900);
@@ -80,8 +81,40 @@ E2E_EMBEDDED(state, is_verified_in_every_form)
                0);
     e2e_status(dstream_run("state", "verify", dir), 0);
     const char *rotated = e2e_path("rotated");
+    const char *seg = e2e_path("seg"), *first = e2e_path("seg-000001");
+    const char *zipped = e2e_path("zip.gz");
+    e2e_status(dstream_run("export", w.url, "-o", seg, "--rotate-size", "700"), 0);
+    p = dstream_run("state", "verify", seg);
+    e2e_status(p, 0);
+    e2e_says(p, "seg-000001: its");
+    e2e_says(p, "seg.partial: its");
+    struct e2e_bytes b = e2e_read_file(first);
+    b.p[b.n / 2] ^= 1;
+    e2e_write_file(first, b);
+    p = dstream_run("state", "verify", seg);
+    e2e_status(p, 13);
+    e2e_says(p, "seg-000001: it differs");
+    unlink(first);
+    p = dstream_run("state", "verify", seg);
+    e2e_status(p, 0);
+    e2e_says(p, "1 of its finished segments are no longer there");
+    e2e_status(dstream_run("export", w.url, "-o", zipped, "--rotate-size", "200", "-z", "gzip"), 0);
+    p = dstream_run("state", "verify", zipped);
+    e2e_status(p, 0);
+    e2e_says(p, "zip-000001.gz: its");
+    /* Begun anew, the segments that were before are not of it. */
+    e2e_status(dstream_run("export", w.url, "-o", seg, "--rotate-size", "700", "--reset",
+                           "--overwrite", "--from", "-1,2"),
+               0);
+    e2e_status(dstream_run("state", "verify", seg), 0);
+    cr_assert_eq(truncate(e2e_path("seg.manifest.ndjson"), 10), 0);
+    p = dstream_run("state", "verify", seg);
+    e2e_status(p, 13);
+    e2e_says(p, "seg.manifest.ndjson: it is shorter than its state says");
     e2e_status(dstream_run("export", w.url, t.url, "-d", rotated, "--rotate-size", "700"), 0);
-    e2e_status(dstream_run("state", "verify", rotated), 0);
+    p = dstream_run("state", "verify", rotated);
+    e2e_status(p, 0);
+    e2e_says(p, "000001: its");
     e2e_close(w.url);
     e2e_status(dstream_run("export", w.url, t.url, "-d", rotated, "--rotate-size", "700"), 0);
     e2e_status(dstream_run("state", "verify", rotated), 0);
@@ -89,7 +122,7 @@ E2E_EMBEDDED(state, is_verified_in_every_form)
     e2e_create(t.url, TYPE_TEXT);
     e2e_append(t.url, TYPE_TEXT, e2e_text("something else, that is longer than what was there"));
     e2e_limits("replica_lag=50");
-    struct e2e_process *p = dstream_run("state", "verify", dir);
+    p = dstream_run("state", "verify", dir);
     e2e_status(p, 13);
     e2e_says(p, "bytes of data are those of");
 }
