@@ -32,7 +32,7 @@ enum dstream_code ds_data_begin(struct ds_data *d, const struct ds_fileops *ops,
                                 char *name, char *path, struct dstream_error *err);
 void ds_data_end(struct ds_data *d);
 
-/* From now on what is written is packed: a member for all that comes until the next sync.
+/* From now on what is written is packed: in members that end with each sync, or earlier.
  * ERR_NOMEM.
  */
 enum dstream_code ds_data_pack(struct ds_data *d, enum ds_pack_kind kind,

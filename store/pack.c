@@ -9,13 +9,10 @@
 #include <zstd.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 
-#define PIECE ((size_t)32 * 1024)
-/* Many files may be open at once, so zstd gets a window of 128 KiB and tables to match: it takes
- * about 1 MiB then, not 5. */
-#define ZSTD_WINDOW 17
-#define ZSTD_TABLES 15
-#define ZSTD_LEVEL  3
+#define PIECE      ((size_t)32 * 1024)
+#define ZSTD_LEVEL 3
 
 const char *ds_pack_name(enum ds_pack_kind kind)
 {
@@ -29,16 +26,16 @@ const char *ds_pack_suffix(enum ds_pack_kind kind)
 
 struct ds_pack {
     enum ds_pack_kind kind;
-    bool open;
-    z_stream gzip;
-    ZSTD_CCtx *zstd;
+    struct ds_buf gathered; /* of the member under way */
 };
 
 struct ds_pack *ds_pack_new(enum ds_pack_kind kind)
 {
     struct ds_pack *p = ds_calloc(1, sizeof *p);
-    if (p)
-        p->kind = kind;
+    if (!p)
+        return NULL;
+    p->kind = kind;
+    ds_buf_init(&p->gathered, DS_PACK_MEMBER);
     return p;
 }
 
@@ -52,104 +49,87 @@ void ds_pack_free(struct ds_pack *p)
 
 bool ds_pack_is_open(const struct ds_pack *p)
 {
-    return p->open;
+    return p->gathered.len > 0;
 }
 
 void ds_pack_drop(struct ds_pack *p)
 {
-    if (p->open && p->kind == DS_PACK_GZIP)
-        deflateEnd(&p->gzip);
-    ZSTD_freeCCtx(p->zstd);
-    p->zstd = NULL;
-    p->open = false;
+    ds_buf_free(&p->gathered);
+    ds_buf_init(&p->gathered, DS_PACK_MEMBER);
 }
 
-static int open_gzip(struct ds_pack *p)
+static int put_gzip(const struct ds_buf *b, ds_pack_put put, void *ctx)
 {
-    memset(&p->gzip, 0, sizeof p->gzip);
-    int rc =
-        deflateInit2(&p->gzip, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-    return rc == Z_OK ? 0 : -ENOMEM;
-}
-
-static int open_zstd(struct ds_pack *p)
-{
-    p->zstd = ZSTD_createCCtx();
-    if (!p->zstd)
+    unsigned char out[PIECE];
+    z_stream z = {.next_in = (unsigned char *)b->data, .avail_in = (uInt)b->len};
+    int rc = 0, done = Z_OK;
+    if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
         return -ENOMEM;
-    (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
-    (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_windowLog, ZSTD_WINDOW);
-    (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_hashLog, ZSTD_TABLES);
-    (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_chainLog, ZSTD_TABLES);
-    (void)ZSTD_CCtx_setParameter(p->zstd, ZSTD_c_checksumFlag, 1);
-    return 0;
-}
-
-static int begin(struct ds_pack *p)
-{
-    if (p->open)
-        return 0;
-    int rc = p->kind == DS_PACK_GZIP ? open_gzip(p) : open_zstd(p);
-    p->open = rc == 0;
+    while (rc == 0 && done == Z_OK) {
+        z.next_out = out;
+        z.avail_out = sizeof out;
+        done = deflate(&z, Z_FINISH);
+        rc = done == Z_STREAM_ERROR ? -EIO : put(ctx, out, sizeof out - z.avail_out);
+    }
+    deflateEnd(&z);
     return rc;
 }
 
-static int run_gzip(struct ds_pack *p, const void *data, size_t n, bool last, ds_pack_put put,
-                    void *ctx)
+static int run_zstd(ZSTD_CCtx *z, const struct ds_buf *b, ds_pack_put put, void *ctx)
 {
     unsigned char out[PIECE];
-    const unsigned char *in = data;
-    int rc = 0, done = Z_OK;
-    do {
-        uInt now = n < PIECE ? (uInt)n : (uInt)PIECE;
-        p->gzip.next_in = (unsigned char *)in; /* not written to */
-        p->gzip.avail_in = now;
-        do {
-            p->gzip.next_out = out;
-            p->gzip.avail_out = sizeof out;
-            done = deflate(&p->gzip, last && now == n ? Z_FINISH : Z_NO_FLUSH);
-            if (sizeof out > p->gzip.avail_out)
-                rc = put(ctx, out, sizeof out - p->gzip.avail_out);
-        } while (rc == 0 && p->gzip.avail_out == 0 && done != Z_STREAM_END);
-        in += now;
-        n -= now;
-    } while (rc == 0 && n > 0);
-    return rc == 0 && done == Z_STREAM_ERROR ? -EIO : rc;
-}
-
-static int run_zstd(struct ds_pack *p, const void *data, size_t n, bool last, ds_pack_put put,
-                    void *ctx)
-{
-    unsigned char out[PIECE];
-    ZSTD_inBuffer in = {data, n, 0};
+    ZSTD_inBuffer in = {b->data, b->len, 0};
     int rc = 0;
-    for (bool more = true; more && rc == 0;) {
+    for (size_t left = 1; left > 0 && rc == 0;) {
         ZSTD_outBuffer o = {out, sizeof out, 0};
-        size_t left = ZSTD_compressStream2(p->zstd, &o, &in, last ? ZSTD_e_end : ZSTD_e_continue);
+        left = ZSTD_compressStream2(z, &o, &in, ZSTD_e_end);
         if (ZSTD_isError(left))
             return -ENOMEM;
-        if (o.pos > 0)
-            rc = put(ctx, out, o.pos);
-        more = last ? left > 0 : in.pos < in.size;
+        rc = o.pos > 0 ? put(ctx, out, o.pos) : 0;
     }
     return rc;
 }
 
-static int run(struct ds_pack *p, const void *data, size_t n, bool last, ds_pack_put put, void *ctx)
+static int put_zstd(const struct ds_buf *b, ds_pack_put put, void *ctx)
 {
-    return p->kind == DS_PACK_GZIP ? run_gzip(p, data, n, last, put, ctx)
-                                   : run_zstd(p, data, n, last, put, ctx);
+    ZSTD_CCtx *z = ZSTD_createCCtx();
+    if (!z)
+        return -ENOMEM;
+    (void)ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, ZSTD_LEVEL);
+    (void)ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1);
+    int rc = run_zstd(z, b, put, ctx);
+    ZSTD_freeCCtx(z);
+    return rc;
+}
+
+static int put_member(struct ds_pack *p, ds_pack_put put, void *ctx)
+{
+    int rc = p->kind == DS_PACK_GZIP ? put_gzip(&p->gathered, put, ctx)
+                                     : put_zstd(&p->gathered, put, ctx);
+    if (rc == 0)
+        p->gathered.len = 0;
+    return rc;
 }
 
 int ds_pack_add(struct ds_pack *p, const void *data, size_t n, ds_pack_put put, void *ctx)
 {
-    int rc = n > 0 ? begin(p) : 0;
-    return rc == 0 && n > 0 ? run(p, data, n, false, put, ctx) : rc;
+    const char *from = data;
+    int rc = 0;
+    while (rc == 0 && n > 0) {
+        size_t room = DS_PACK_MEMBER - p->gathered.len, now = n < room ? n : room;
+        if (ds_buf_add(&p->gathered, from, now) != DSTREAM_OK)
+            return -ENOMEM;
+        from += now;
+        n -= now;
+        if (now == room)
+            rc = put_member(p, put, ctx);
+    }
+    return rc;
 }
 
 int ds_pack_end(struct ds_pack *p, ds_pack_put put, void *ctx)
 {
-    int rc = p->open ? run(p, "", 0, true, put, ctx) : 0;
+    int rc = ds_pack_is_open(p) ? put_member(p, put, ctx) : 0;
     if (rc == 0)
         ds_pack_drop(p);
     return rc;

@@ -2,12 +2,17 @@
 /*
  * Compression in members (gzip) or frames (zstd), each of which can be read by itself: a file that
  * is cut between two of them is whole, and what is put behind it is read as one with it.
+ *
+ * Many files may be packed at once, and a compressor takes 256 KiB (gzip) or 1 MiB (zstd). So data
+ * are gathered, and there is a compressor only while a member is made of them.
  */
 #ifndef DS_STORE_PACK_H
 #define DS_STORE_PACK_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#define DS_PACK_MEMBER ((size_t)64 * 1024) /* bytes of data in a member, at most */
 
 enum ds_pack_kind { DS_PACK_NONE, DS_PACK_GZIP, DS_PACK_ZSTD };
 
@@ -25,10 +30,10 @@ void ds_pack_free(struct ds_pack *p);
 /* Takes what is to be written. 0, or a negative errno, which ends the packing with that. */
 typedef int (*ds_pack_put)(void *ctx, const void *p, size_t n);
 
-/* Adds to the current member, begun where there is none. 0, -ENOMEM, or what `put` returned; after
- * a failure the member is of no use, and must be dropped. */
+/* Adds to the current member, begun where there is none, and puts each that is full. 0, -ENOMEM, or
+ * what `put` returned; after a failure the member is of no use, and must be dropped. */
 int ds_pack_add(struct ds_pack *p, const void *data, size_t n, ds_pack_put put, void *ctx);
-/* Ends the member, if there is one: all of it is put. Its memory goes until the next one. */
+/* Ends the member, if there is one: it is put. Its memory goes until the next one. */
 int ds_pack_end(struct ds_pack *p, ds_pack_put put, void *ctx);
 void ds_pack_drop(struct ds_pack *p);
 bool ds_pack_is_open(const struct ds_pack *p);

@@ -52,9 +52,10 @@ static bool same(const struct ds_buf *a, const char *p, size_t n)
 
 Test(pack, gives_back_what_was_put_in_whatever_the_pieces)
 {
-    static const size_t sizes[] = {1, 7, 1000, 100000, 700000};
+    static const size_t sizes[] = {
+        1, 7, 1000, DS_PACK_MEMBER - 1, DS_PACK_MEMBER + 1, 100000, 700000};
     for (size_t k = 0; k < 2; k++) {
-        for (size_t i = 0; i < 10; i++) {
+        for (size_t i = 0; i < 14; i++) {
             struct ds_buf in, packed, out;
             bool whole;
             ds_buf_init(&in, 10000000), ds_buf_init(&packed, 10000000), ds_buf_init(&out, 10000000);
@@ -74,6 +75,35 @@ Test(pack, gives_back_what_was_put_in_whatever_the_pieces)
             ds_pack_free(p);
             ds_buf_free(&in), ds_buf_free(&packed), ds_buf_free(&out);
         }
+    }
+}
+
+static int count(void *ctx, const void *p, size_t n)
+{
+    (void)p;
+    *(size_t *)ctx += n;
+    return 0;
+}
+
+/* What is full goes out at once: memory is bounded however much comes before a commit. */
+Test(pack, gathers_no_more_than_a_member)
+{
+    for (size_t k = 0; k < 2; k++) {
+        struct ds_buf in;
+        size_t put = 0;
+        ds_buf_init(&in, 10000000);
+        fill(&in, 3 * DS_PACK_MEMBER, true);
+        struct ds_pack *p = ds_pack_new(kinds[k]);
+        cr_assert_eq(ds_pack_add(p, in.data, DS_PACK_MEMBER - 1, count, &put), 0);
+        cr_expect_eq(put, 0);
+        cr_assert_eq(ds_pack_add(p, in.data, 1, count, &put), 0);
+        cr_expect_geq(put, DS_PACK_MEMBER);
+        cr_expect_not(ds_pack_is_open(p), "there is nothing to be ended");
+        cr_assert_eq(ds_pack_add(p, in.data, 2 * DS_PACK_MEMBER + 1, count, &put), 0);
+        cr_expect_geq(put, 3 * DS_PACK_MEMBER);
+        cr_expect(ds_pack_is_open(p));
+        ds_pack_free(p);
+        ds_buf_free(&in);
     }
 }
 
