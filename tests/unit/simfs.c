@@ -411,6 +411,12 @@ void sim_crash(struct sim_fs *fs, unsigned long choice)
     sim_exit(fs);
 }
 
+unsigned long sim_by(unsigned long n)
+{
+    const char *soak = getenv("DSTREAM_SOAK");
+    return soak && strtoul(soak, NULL, 10) > 1 ? 1 : n;
+}
+
 void sim_put(struct sim_fs *fs, int dir, const char *name, const void *p, size_t n, bool synced)
 {
     int file = new_file(fs);

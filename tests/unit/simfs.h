@@ -75,6 +75,10 @@ unsigned long sim_choices(const struct sim_fs *fs);
 /* The process ends: descriptors are closed, nothing is lost. */
 void sim_exit(struct sim_fs *fs);
 
+/* By how much to go on where there are too many cases for each run of the tests: `n`, or 1 with
+ * DSTREAM_SOAK, as script/soak sets it. */
+unsigned long sim_by(unsigned long n);
+
 /* Puts a file there. */
 void sim_put(struct sim_fs *fs, int dir, const char *name, const void *p, size_t n, bool synced);
 /* The bytes of a file as a process sees them, or NULL. */

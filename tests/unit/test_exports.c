@@ -12,6 +12,7 @@
 #include "share.h"
 #include "simfs.h"
 #include "store/exports.h"
+#include "store/segment.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -34,12 +35,22 @@ struct job {
 struct one {
     struct ds_export *x;
     struct ds_checkpoint c;
-    int at; /* the batch that comes next */
+    int at;    /* the batch that comes next */
+    int taken; /* in this run */
 };
 
-static bool done(const struct job *j, const struct one *s, int k, int taken)
+static bool done(const struct job *j, const struct one *s, int k)
 {
-    return !s->x || j->failed[k] || s->at == BATCHES || taken == j->stop_after;
+    return !s->x || j->failed[k] || s->at == BATCHES || s->taken == j->stop_after;
+}
+
+static bool all_done(const struct job *j, const struct one *s)
+{
+    for (int k = 0; k < STREAMS; k++) {
+        if (!done(j, &s[k], k))
+            return false;
+    }
+    return true;
 }
 
 /* A commit is under way in steps, between which streams are written to. */
@@ -69,6 +80,13 @@ static void commit(struct ds_exports *all, struct one *s, struct job *j)
     }
 }
 
+/* Of what is rotated: a segment ends with each text that ends so. */
+static bool ends_segment(const char *batch)
+{
+    size_t n = strlen(batch);
+    return n > 0 && batch[n - 1] == ';';
+}
+
 static void take(struct one *s, int k, struct job *j)
 {
     struct dstream_error err = {0};
@@ -79,9 +97,13 @@ static void take(struct one *s, int k, struct job *j)
         return;
     }
     s->at++;
+    s->taken++;
     snprintf(s->c.offset, sizeof s->c.offset, "%d", s->at);
     s->c.closed = s->at == BATCHES;
     ds_export_touch(s->x);
+    if (j->o.rotate && (ends_segment(batch) || s->c.closed) &&
+        ds_export_seal(s->x, &s->c, &err) != DSTREAM_OK)
+        j->failed[k] = true;
 }
 
 static void open_one(struct ds_exports *all, struct one *s, int k, struct job *j)
@@ -100,7 +122,9 @@ static void open_one(struct ds_exports *all, struct one *s, int k, struct job *j
     s->at = atoi(s->c.offset);
     if (ds_export_complete(s->x))
         return;
-    if (ds_export_confirm(s->x, &s->c, &err) != DSTREAM_OK)
+    bool unsealed = ds_export_unsealed(s->x);
+    if (ds_export_confirm(s->x, &s->c, &err) != DSTREAM_OK ||
+        (unsealed && ds_export_seal(s->x, &s->c, &err) != DSTREAM_OK))
         j->failed[k] = true;
     else if (ds_export_ready(s->x))
         ds_export_touch(s->x);
@@ -117,10 +141,11 @@ static enum dstream_code run(struct job *j, struct dstream_error *err)
     for (int k = 0; k < STREAMS; k++)
         open_one(all, &s[k], k, j);
     commit(all, s, j);
-    for (int taken = 0; taken < BATCHES && !j->whole; taken++) {
+    /* What is being sealed waits for the steps of that. */
+    for (int rounds = 0; rounds < 100 && !j->whole && !all_done(j, s); rounds++) {
         for (int k = 0; k < STREAMS && !j->whole; k++) {
             int nothing[STREAMS] = {-1, -1};
-            if (!done(j, &s[k], k, taken) && ds_export_ready(s[k].x))
+            if (!done(j, &s[k], k) && ds_export_ready(s[k].x))
                 take(&s[k], k, j);
             step(all, s, j, nothing);
         }
@@ -149,6 +174,8 @@ struct scene {
     const char *existing; /* what the first file held before; NULL: not there */
     const char *junk;     /* put behind the first file after the earlier run */
     const char *kept;
+    const char *rotate;
+    enum ds_pack_kind pack;
 };
 
 static const struct scene scenes[] = {
@@ -158,6 +185,10 @@ static const struct scene scenes[] = {
     {.name = "overwrite", .overwrite = true, .before = -1, .existing = "old, and longer than it"},
     {.name = "resume", .before = 1, .junk = "half of a"},
     {.name = "reset and overwrite", .overwrite = true, .reset = true, .before = 2, .junk = "ha"},
+    {.name = "gzip", .before = -1, .pack = DS_PACK_GZIP},
+    {.name = "zstd, resumed", .before = 1, .junk = "half of a", .pack = DS_PACK_ZSTD},
+    {.name = "rotated", .before = -1, .rotate = DS_SEGMENT_PATTERN},
+    {.name = "rotated gzip", .before = 1, .rotate = DS_SEGMENT_PATTERN, .pack = DS_PACK_GZIP},
 };
 
 static struct job job_of(const struct scene *s, struct sim_fs *fs)
@@ -167,7 +198,9 @@ static struct job job_of(const struct scene *s, struct sim_fs *fs)
                               .state = s->state,
                               .overwrite = s->overwrite,
                               .append = s->append,
-                              .reset = s->reset},
+                              .reset = s->reset,
+                              .rotate = s->rotate,
+                              .pack = s->pack},
                         .stop_after = -1};
 }
 
@@ -202,12 +235,74 @@ static void want(const struct scene *s, int k, int batches, char out[SIM_SIZE])
         strcat(out, streams[k][i]);
 }
 
+static int put_bytes(void *ctx, const void *p, size_t n)
+{
+    struct sim_bytes *b = ctx;
+    cr_assert_leq(b->len + n, SIM_SIZE);
+    memcpy(b->data + b->len, p, n);
+    b->len += n;
+    return 0;
+}
+
+/* As whoever unpacks it sees it; up to where it is no longer right. */
+static void add_file(struct sim_bytes *all, const struct sim_bytes *b, enum ds_pack_kind pack)
+{
+    struct ds_unpack *u = b && pack != DS_PACK_NONE ? ds_unpack_new(pack) : NULL;
+    if (b && !u)
+        put_bytes(all, b->data, b->len);
+    for (size_t i = 0; u && i < b->len && ds_unpack_add(u, b->data + i, 1, put_bytes, all) == 0;
+         i++)
+        continue;
+    ds_unpack_free(u);
+}
+
+/* What there is of a stream, in segments or in its file. */
+static struct sim_bytes gather(const struct sim_fs *fs, const struct scene *s, int k)
+{
+    struct sim_bytes all = {.len = 0};
+    char name[32];
+    for (int i = 1; s->rotate && i < 8; i++) {
+        snprintf(name, sizeof name, "%s-%06d", names[k], i);
+        add_file(&all, sim_get(fs, 0, name), s->pack);
+    }
+    snprintf(name, sizeof name, "%s%s", names[k], s->rotate ? ".partial" : "");
+    add_file(&all, sim_get(fs, 0, name), s->pack);
+    return all;
+}
+
 static size_t times(const struct sim_bytes *b, const char *text)
 {
     size_t found = 0, n = strlen(text);
     for (size_t i = 0; b && i + n <= b->len; i++)
         found += memcmp(b->data + i, text, n) == 0;
     return found;
+}
+
+/* How many segments a stream has. */
+static size_t segments_of(int k)
+{
+    size_t n = 1; /* the last one, which nothing but the stream's end has ended */
+    for (int i = 0; i < BATCHES; i++)
+        n += ends_segment(streams[k][i]);
+    return n;
+}
+
+/* And each segment once. */
+static void expect_segments(const struct sim_fs *fs, const struct scene *s, const char *when,
+                            long n, unsigned long choice)
+{
+    const struct sim_bytes *manifest = sim_get(fs, 0, DS_EXPORTS_MANIFEST);
+    for (int k = 0; s->rotate && k < STREAMS; k++) {
+        size_t lines = 0;
+        for (int i = 1; i < 8; i++) {
+            char line[64];
+            snprintf(line, sizeof line, "{\"segment\":\"%s-%06d\"", names[k], i);
+            lines += times(manifest, line);
+        }
+        if (lines != segments_of(k))
+            cr_assert_fail("%s, %s %ld, choice %lu: the manifest is \"%.*s\"", s->name, when, n,
+                           choice, (int)manifest->len, (const char *)manifest->data);
+    }
 }
 
 /* Each file is its stream, and the manifest has each once. */
@@ -217,10 +312,10 @@ static void expect_all(const struct sim_fs *fs, const struct scene *s, const cha
     for (int k = 0; k < STREAMS; k++) {
         char text[SIM_SIZE], line[64];
         want(s, k, BATCHES, text);
-        const struct sim_bytes *got = sim_get(fs, 0, names[k]);
-        if (!got || got->len != strlen(text) || memcmp(got->data, text, got->len) != 0)
+        struct sim_bytes got = gather(fs, s, k);
+        if (got.len != strlen(text) || memcmp(got.data, text, got.len) != 0)
             cr_assert_fail("%s, %s %ld, choice %lu: %s is \"%.*s\"", s->name, when, n, choice,
-                           names[k], got ? (int)got->len : 0, got ? (const char *)got->data : "");
+                           names[k], (int)got.len, (const char *)got.data);
         snprintf(line, sizeof line, "{\"file\":\"%s\",\"stream\":", names[k]);
         const struct sim_bytes *manifest = sim_get(fs, 0, DS_EXPORTS_MANIFEST);
         size_t lines = times(manifest, line);
@@ -229,6 +324,7 @@ static void expect_all(const struct sim_fs *fs, const struct scene *s, const cha
                            choice, manifest ? (int)manifest->len : 0,
                            manifest ? (const char *)manifest->data : "");
     }
+    expect_segments(fs, s, when, n, choice);
 }
 
 static void expect_resume(struct sim_fs *fs, const struct scene *s, const char *when, long n,
@@ -248,18 +344,24 @@ static void expect_kept(const struct sim_fs *fs, const struct scene *s, const st
     for (int k = 0; k < STREAMS; k++) {
         char text[SIM_SIZE];
         want(s, k, j->committed[k], text);
-        const struct sim_bytes *got = sim_get(fs, 0, names[k]);
+        struct sim_bytes got = gather(fs, s, k);
         if (j->committed[k] > 0 &&
-            (!got || got->len < strlen(text) || memcmp(got->data, text, strlen(text)) != 0))
+            (got.len < strlen(text) || memcmp(got.data, text, strlen(text)) != 0))
             cr_assert_fail("%s, %ld, choice %lu: lost what was committed", s->name, n, choice);
     }
+}
+
+static unsigned long ways(const struct scene *s)
+{
+    unsigned long few = s->pack != DS_PACK_NONE ? 10 : s->rotate ? 15 : 40;
+    return sim_by(2) == 1 ? 200 : few;
 }
 
 /* All that may survive, or so many of the ways evenly over them. */
 static void crash_in_many_ways(const struct sim_fs *fs, const struct scene *s, const struct job *j,
                                const char *when, long n)
 {
-    unsigned long choices = sim_choices(fs), by = 1 + choices / 60;
+    unsigned long choices = sim_choices(fs), by = 1 + choices / ways(s);
     for (unsigned long choice = 0; choice < choices; choice += choice < 2 ? 1 : by) {
         struct sim_fs *after = sim_copy(fs);
         sim_crash(after, choice);
@@ -299,6 +401,53 @@ Test(exports, go_on_rightly_after_a_crash_at_any_call)
             expect_resume(fs, &scenes[i], "killed at call", n, 0);
             sim_free(fs);
         }
+    }
+}
+
+/* Whether something has a name, or lost one, that is not durable yet. */
+static bool names_unsynced(const struct sim_fs *fs)
+{
+    for (size_t d = 0; d < SIM_DIRS; d++) {
+        for (size_t i = 0; i < fs->dirs[d].nchanges; i++) {
+            const char *to = fs->dirs[d].changes[i].to;
+            if (!strstr(to, ".tmp") && !strstr(to, ".lock"))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A process is killed while names are not durable yet; the next one, which sees them, is cut off at
+ * its calls by a power failure, which brings old names back. */
+static void kill_and_lose_power(const struct scene *s)
+{
+    long calls = calls_of(s), by = (long)sim_by(11), by_second = (long)sim_by(9);
+    for (long n = 0; n <= calls; n += by) {
+        struct sim_fs *fs = stage(s);
+        struct job j = job_of(s, fs);
+        struct dstream_error err = {0};
+        fs->fail_at = n;
+        fs->dies = true;
+        run(&j, &err);
+        sim_exit(fs);
+        for (long m = n % by_second; names_unsynced(fs) && m <= calls; m += by_second) {
+            struct sim_fs *second = sim_copy(fs);
+            struct job again = job_of(s, second);
+            second->fail_at = m;
+            second->dies = true;
+            run(&again, &err);
+            crash_in_many_ways(second, s, &again, "power lost in the second run at call", m);
+            sim_free(second);
+        }
+        sim_free(fs);
+    }
+}
+
+Test(exports, go_on_rightly_after_a_kill_and_then_a_power_failure)
+{
+    for (size_t i = 0; i < COUNT(scenes); i++) {
+        if (!scenes[i].reset)
+            kill_and_lose_power(&scenes[i]);
     }
 }
 
