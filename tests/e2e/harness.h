@@ -49,7 +49,7 @@ void e2e_end(void);
     E2E_ON(E2E_REFERENCE, reference_, suite, name)                                                 \
     static void suite##_##name(void)
 
-#define E2E_TEST_SECONDS 240
+#define E2E_TEST_SECONDS 600
 #define E2E_MS           20000 /* how long any single thing may take */
 
 enum e2e_server e2e_kind(void);

@@ -9,6 +9,7 @@
 #include "config.h"
 
 #include "tests/e2e/exporting.h"
+#include "tests/e2e/killing.h"
 #include "tests/e2e/reading.h"
 
 #include <criterion/criterion.h>
@@ -20,8 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KILLED (128 + SIGKILL)
-
 static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
 
 /* --- at each step ----------------------------------------------------------------------------- */
@@ -31,6 +30,7 @@ struct subject {
     struct written *w;
     const char *option; /* --append or --overwrite, with a file that is there; else NULL */
     struct e2e_bytes there, want;
+    struct tally *t;
 };
 
 static void prepare(const struct subject *s)
@@ -47,6 +47,8 @@ static struct e2e_process *run_with(const struct subject *s, const char *what, u
     struct e2e_process *p = dstream_run("export", s->w->url, "-o", exported(), "--sync", "batch",
                                         s->option ? s->option : "-q");
     e2e_limits("");
+    if (p->status == KILLED)
+        tally_add(s->t, p);
     return p;
 }
 
@@ -107,7 +109,8 @@ static void fails_at_each(const struct subject *s, unsigned steps)
 
 static void each_step(struct written *w, const char *option)
 {
-    struct subject s = {.w = w, .option = option};
+    struct tally t = {.n = 0};
+    struct subject s = {.w = w, .option = option, .t = &t};
     e2e_add(&s.want, "", 0);
     if (option)
         s.there = e2e_random(3 * w->want.n, 1);
@@ -118,6 +121,7 @@ static void each_step(struct written *w, const char *option)
     cr_assert_eq(before, after);
     killed_again_and_again(&s, "kill_at", before);
     fails_at_each(&s, before);
+    tally_say(&t, "each step", option ? e2e_printf("%s %s", w->type, option) : w->type);
 }
 
 /* A stream in pages, so that there are several commits. */
@@ -156,20 +160,6 @@ E2E(kill, at_each_step_over_a_file)
     each_step_of(TYPE_JSON, "--overwrite");
 }
 
-/* The messages of a file of envelopes, whose times of receipt differ from run to run. */
-static struct e2e_bytes messages_of(struct e2e_bytes envelopes)
-{
-    struct e2e_bytes all = {0};
-    const char mark[] = "\"json\":";
-    e2e_add(&all, "", 0);
-    for (const char *p = envelopes.p; (p = strstr(p, mark)); p += strcspn(p, "\n")) {
-        p += sizeof mark - 1;
-        e2e_add(&all, p, strcspn(p, "\n") - 1); /* without the envelope's brace */
-        e2e_add_text(&all, "\n");
-    }
-    return all;
-}
-
 /* Lines of which a part depends on the time: each message is there once, whatever the run. */
 E2E(kill, at_each_step_of_envelopes)
 {
@@ -178,17 +168,23 @@ E2E(kill, at_each_step_of_envelopes)
     written_add(&w, 100);
     written_add(&w, 100);
     int status = KILLED;
+    struct tally t = {.n = 0};
     for (unsigned n = 1; status != 0; n += e2e_stride()) {
         exported_remove();
         e2e_limits(e2e_printf("kill_at=%u", n));
-        status = e2e_wait(
-            dstream_start("export", w.url, "-o", exported(), "-F", "envelope", "--sync", "batch"));
+        struct e2e_process *p =
+            dstream_run("export", w.url, "-o", exported(), "-F", "envelope", "--sync", "batch");
         e2e_limits("");
+        status = p->status;
+        if (status == KILLED)
+            tally_add(&t, p);
         e2e_status(dstream_run("export", w.url, "-o", exported(), "-F", "envelope"), 0);
-        e2e_same(e2e_printf("after kill_at=%u", n), messages_of(e2e_read_file(exported())), w.want);
+        e2e_same(e2e_printf("after kill_at=%u", n),
+                 payloads("envelope", w.type, e2e_read_file(exported())), w.want);
         exported_alone();
         cr_assert_lt(n, 500);
     }
+    tally_say(&t, "each step", "envelope");
 }
 
 /* The reference server answers with all at once. */
@@ -197,9 +193,11 @@ E2E_BOTH(kill, at_each_step_of_one_answer)
     struct written w = written_begin(e2e_url("s"), TYPE_JSON);
     written_add(&w, 100);
     written_add(&w, 100);
-    struct subject s = {.w = &w, .want = w.want};
+    struct tally t = {.n = 0};
+    struct subject s = {.w = &w, .want = w.want, .t = &t};
     killed_at_each(&s, "kill_at");
     killed_at_each(&s, "kill_after");
+    tally_say(&t, "each step", "one answer");
 }
 
 /* --- at random moments ------------------------------------------------------------------------ */
@@ -233,6 +231,7 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
     const char *what = e2e_printf("%s, DSTREAM_SEED=%llu", type, (unsigned long long)seed);
     fprintf(stderr, "%s\n", what); /* first, as a crash of the test would not say it */
     struct written w = written_begin(e2e_url(e2e_printf("s%llu", (unsigned long long)seed)), type);
+    struct tally t = {.n = 0};
     size_t committed = 0;
     unsigned long longer = 0, on_its_way = 0;
     for (unsigned long i = 0; i < kills; i++) {
@@ -245,7 +244,11 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
         e2e_kill(p, SIGKILL);
         if (e2e_wait(p) != KILLED)
             cr_assert_fail("%s: kill %lu: ended with %d: %s", what, i, p->status, p->err_data.p);
-        longer += file_length(exported()) > exported_state_length();
+        tally_add(&t, p);
+        size_t now = exported_state_length();
+        cr_assert_geq(now, committed, "%s: kill %lu: the state went back", what, i);
+        committed = now;
+        longer += file_length(exported()) > now;
         on_its_way += e2e_exists(e2e_path("out.dstate.tmp"));
         /* Now and then all of it comes through, so that what follows goes on from there. */
         if (e2e_below(&state, 8) == 0 || i == kills / 2) {
@@ -253,9 +256,6 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
             e2e_status(dstream_run("export", w.url, "-o", exported()), 0);
             exported_same(what, w.want);
         }
-        size_t now = exported_state_length();
-        cr_assert_geq(now, committed, "%s: kill %lu: the state went back", what, i);
-        committed = now;
     }
     e2e_close(w.url);
     e2e_status(dstream_run("export", w.url, "-o", exported(), "-f"), 0);
@@ -264,13 +264,14 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
     exported_remove();
     fprintf(stderr, "%s: of %lu kills %lu left more than the state said, %lu a state on its way\n",
             what, kills, longer, on_its_way);
+    tally_say(&t, "random", w.type);
 }
 
 static void killed_at_random(const char *type)
 {
     uint64_t fresh = e2e_fresh_seed();
-    killed_while_written(type, 1, 20 * e2e_soak());
-    killed_while_written(type, fresh, 10 * e2e_soak());
+    killed_while_written(type, 1, 6 * e2e_soak());
+    killed_while_written(type, fresh, 4 * e2e_soak());
 }
 
 E2E_BOTH(kill, at_random_moments_of_messages)

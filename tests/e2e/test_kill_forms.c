@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Exports of every form survive kill -9: rotated, compressed, into a directory. At the steps of
- * their commits in turn, where each step can fail instead as well, and at random moments while the
- * streams are written.
+ * Exports of every form survive kill -9: in each format, rotated, compressed, into a directory. At
+ * the steps of their commits in turn, where each step can fail instead as well, and at random
+ * moments while the streams are written.
  *
  * Some of the steps are taken; with DSTREAM_SOAK=N all are, and random moments are N times as many.
  */
 #include "config.h"
 
 #include "tests/e2e/exporting.h"
+#include "tests/e2e/killing.h"
 #include "tests/e2e/reading.h"
 
 #include <criterion/criterion.h>
@@ -20,14 +21,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KILLED (128 + SIGKILL)
 enum { MOST = 20 };
 
 struct form {
     const char *name;
     size_t streams; /* more than one: into a directory */
-    const char *rotate, *pack;
+    const char *rotate, *pack, *format;
 };
+
+static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
 
 static const char *suffix_of(const struct form *f)
 {
@@ -72,6 +74,10 @@ static struct e2e_process *start(const struct subject *s, const char *limits, co
         args[n++] = "-z";
         args[n++] = f->pack;
     }
+    if (f->format) {
+        args[n++] = "-F";
+        args[n++] = f->format;
+    }
     args[n++] = follow ? follow : "-q";
     e2e_limits(limits);
     struct e2e_process *p = e2e_spawn(&(struct e2e_run){.argv = e2e_command(args)});
@@ -79,9 +85,10 @@ static struct e2e_process *start(const struct subject *s, const char *limits, co
     return p;
 }
 
-static void add_file(struct e2e_bytes *all, const struct form *f, const char *path)
+static void add_file(struct e2e_bytes *all, const struct form *f, size_t i, const char *path)
 {
     struct e2e_bytes b = f->pack ? unpacked(path) : e2e_read_file(path);
+    b = payloads(f->format, types[i % 3], b);
     e2e_add(all, b.p, b.n);
 }
 
@@ -92,18 +99,18 @@ static struct e2e_bytes joined(const struct form *f, size_t i, size_t *n)
     const char *path = path_of(f, i), *suffix = suffix_of(f);
     *n = 0;
     if (!f->rotate) {
-        add_file(&all, f, e2e_printf("%s%s", path, suffix));
+        add_file(&all, f, i, e2e_printf("%s%s", path, suffix));
         return all;
     }
     for (;; ++*n) {
         const char *name = e2e_printf("%s-%06zu%s", path, *n + 1, suffix);
         if (!e2e_exists(name))
             break;
-        add_file(&all, f, name);
+        add_file(&all, f, i, name);
     }
     const char *last = e2e_printf("%s%s.partial", path, suffix);
     if (e2e_exists(last))
-        add_file(&all, f, last);
+        add_file(&all, f, i, last);
     return all;
 }
 
@@ -131,36 +138,6 @@ static void clear(void)
 
 /* --- at each step ----------------------------------------------------------------------------- */
 
-/* How often which step was where it ended, as it says itself. */
-struct tally {
-    struct {
-        char what[40];
-        unsigned n;
-    } of[32];
-    size_t n;
-};
-
-static void count(struct tally *t, const struct e2e_process *p)
-{
-    const char *line = strstr(p->err_data.p, "killed ");
-    if (!line)
-        return;
-    const char *what = e2e_printf("%.*s", (int)strcspn(line, "\n"), line);
-    size_t i = 0;
-    while (i < t->n && strcmp(t->of[i].what, what) != 0)
-        i++;
-    cr_assert_lt(i, 32);
-    snprintf(t->of[i].what, sizeof t->of[i].what, "%s", what);
-    t->of[i].n++;
-    t->n += i == t->n;
-}
-
-static void say(const struct form *f, const struct tally *t)
-{
-    for (size_t i = 0; i < t->n; i++)
-        fprintf(stderr, "%s: %s: %u\n", f->name, t->of[i].what, t->of[i].n);
-}
-
 static void goes_on(const struct subject *s, const char *what)
 {
     struct e2e_process *p = e2e_finished(start(s, "", "batch", NULL));
@@ -180,9 +157,10 @@ static void killed(const struct subject *s, const char *when, unsigned first, un
         if (p->status == 0)
             return;
         e2e_status(p, KILLED);
-        count(t, p);
+        tally_add(t, p);
         p = e2e_finished(start(s, e2e_printf("%s=%u", when, n), "batch", NULL));
-        count(t, p);
+        if (p->status != 0)
+            tally_add(t, p);
         goes_on(s, e2e_printf("after %s=%u", when, n));
     }
 }
@@ -206,7 +184,6 @@ enum at { BEFORE, AFTER, FAILING };
 
 static void each_step(const struct form *f, enum at at)
 {
-    static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
     struct subject s = {.f = f,
                         .base = e2e_serve(NULL, (const char *const[]){"--page-size", "240", NULL})};
     struct tally t = {.n = 0};
@@ -223,7 +200,7 @@ static void each_step(const struct form *f, enum at at)
         killed(&s, "kill_at", 1 + 4 % by, by, &t);
     else
         killed(&s, "kill_after", 1 + 14 % by, by, &t);
-    say(f, &t);
+    tally_say(&t, "each step", f->name);
 }
 
 /* Three tests, since all steps at full length take more time than one may. */
@@ -241,12 +218,12 @@ static void each_step(const struct form *f, enum at at)
         each_step(&(struct form){__VA_ARGS__}, FAILING);                                           \
     }
 
-EACH_STEP(rotated, "rotated", 1, "150", NULL)
-EACH_STEP(gzip, "gzip", 1, NULL, "gzip")
-EACH_STEP(zstd, "zstd", 1, NULL, "zstd")
-EACH_STEP(rotated_gzip, "rotated gzip", 1, "150", "gzip")
-EACH_STEP(directory, "directory", 3, NULL, NULL)
-EACH_STEP(directory_rotated_zstd, "directory, rotated zstd", 2, "150", "zstd")
+EACH_STEP(rotated, "rotated", 1, "150", NULL, NULL)
+EACH_STEP(gzip, "gzip", 1, NULL, "gzip", NULL)
+EACH_STEP(zstd, "zstd", 1, NULL, "zstd", NULL)
+EACH_STEP(rotated_gzip, "rotated gzip", 1, "150", "gzip", NULL)
+EACH_STEP(directory, "directory", 3, NULL, NULL, NULL)
+EACH_STEP(directory_rotated_zstd, "directory, rotated zstd", 2, "150", "zstd", NULL)
 
 /* --- at random moments ------------------------------------------------------------------------ */
 
@@ -268,13 +245,12 @@ static struct e2e_process *follow(const struct subject *s, uint64_t *state)
     const char *limits = "";
     if (below(state, 2) == 0)
         limits = e2e_printf("kill_%s=%u", below(state, 2) ? "at" : "after",
-                            (unsigned)below(state, 60 * s->f->streams) + 1);
+                            (unsigned)below(state, 20 + 12 * s->f->streams) + 1);
     return start(s, limits, when[below(state, 5)], "-f");
 }
 
 static void killed_while_written(const struct form *f, unsigned long kills)
 {
-    static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
     uint64_t seed = e2e_fresh_seed(), state = seed;
     fprintf(stderr, "%s: DSTREAM_SEED=%llu\n", f->name, (unsigned long long)seed);
     struct subject s = {.f = f, .base = e2e_base()};
@@ -291,7 +267,7 @@ static void killed_while_written(const struct form *f, unsigned long kills)
         e2e_kill(p, SIGKILL);
         if (e2e_wait(p) != KILLED)
             cr_assert_fail("%s: kill %lu: ended with %d: %s", f->name, i, p->status, p->err_data.p);
-        count(&t, p);
+        tally_add(&t, p);
         if (below(&state, 8) == 0)
             goes_on(&s, e2e_printf("seed %llu, kill %lu", (unsigned long long)seed, i));
     }
@@ -299,26 +275,19 @@ static void killed_while_written(const struct form *f, unsigned long kills)
         e2e_close(s.w[i].url);
     e2e_status(e2e_finished(start(&s, "", "1s", "-f")), 0);
     check(&s, e2e_printf("seed %llu", (unsigned long long)seed));
-    say(f, &t);
+    tally_say(&t, "random", f->name);
 }
 
-E2E_BOTH(kill_forms, rotated_at_random)
-{
-    killed_while_written(&(struct form){"rotated", 1, "1500", NULL}, 6 * e2e_soak());
-}
+#define AT_RANDOM(name, ...)                                                                       \
+    E2E_BOTH(kill_forms, name##_at_random)                                                         \
+    {                                                                                              \
+        killed_while_written(&(struct form){__VA_ARGS__}, 3 * e2e_soak());                         \
+    }
 
-E2E_BOTH(kill_forms, packed_at_random)
-{
-    killed_while_written(&(struct form){"gzip", 1, NULL, "gzip"}, 6 * e2e_soak());
-}
-
-E2E_BOTH(kill_forms, twenty_streams_at_random)
-{
-    killed_while_written(&(struct form){"20 streams", 20, NULL, NULL}, 4 * e2e_soak());
-}
-
-E2E_BOTH(kill_forms, twenty_streams_rotated_and_packed_at_random)
-{
-    killed_while_written(&(struct form){"20 streams, rotated zstd", 20, "1500", "zstd"},
-                         3 * e2e_soak());
-}
+AT_RANDOM(envelopes, "envelopes", 3, NULL, NULL, "envelope")
+AT_RANDOM(rotated, "rotated", 1, "1500", NULL, NULL)
+AT_RANDOM(gzip, "gzip", 1, NULL, "gzip", NULL)
+AT_RANDOM(zstd, "zstd", 1, NULL, "zstd", NULL)
+AT_RANDOM(rotated_gzip_envelopes, "rotated gzip envelopes", 1, "1500", "gzip", "envelope")
+AT_RANDOM(twenty_streams, "20 streams", 20, NULL, NULL, NULL)
+AT_RANDOM(twenty_streams_rotated_and_packed, "20 streams, rotated zstd", 20, "1500", "zstd", NULL)

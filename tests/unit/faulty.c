@@ -9,20 +9,43 @@
 #include <time.h>
 #include <unistd.h>
 
+static bool ends_in(const char *name, const char *end)
+{
+    size_t n = strlen(name), len = strlen(end);
+    return n >= len && strcmp(name + n - len, end) == 0;
+}
+
+/* What a file is to an export. */
+static const char *kind_of(const char *name)
+{
+    if (ends_in(name, ".lock"))
+        return "a lock";
+    if (ends_in(name, ".dstate") || ends_in(name, ".dstate.tmp"))
+        return "the state";
+    return ends_in(name, "manifest.ndjson") || ends_in(name, "MANIFEST.ndjson") ? "the manifest"
+                                                                                : "data";
+}
+
+static const char *kind_of_fd(const struct ds_faulty *f, int fd)
+{
+    return fd >= 0 && fd < DS_FAULTY_FDS && f->kinds[fd] ? f->kinds[fd] : "data";
+}
+
 static void die(const struct ds_faulty *f, const char *when, const char *name)
 {
     if (f->tell)
-        dprintf(STDERR_FILENO, "killed %s %s\n", when, name);
+        dprintf(STDERR_FILENO, "killed %s %s of %s\n", when, name, f->of);
     kill(getpid(), SIGKILL);
     for (;;)
         pause();
 }
 
 /* Counts the call; a negative errno where it is to fail. */
-static int before(struct ds_faulty *f, const char *name)
+static int before(struct ds_faulty *f, const char *name, const char *of)
 {
     if (f->only && strcmp(f->only, name) != 0)
         return 0;
+    f->of = of;
     snprintf(f->last, sizeof f->last, "%s", name);
     if (f->calls++ != f->at)
         return 0;
@@ -39,10 +62,14 @@ static void after(const struct ds_faulty *f, const char *name)
 
 static int faulty_open(void *ctx, int dir, const char *name, enum ds_open how)
 {
-    int rc = before(ctx, "open");
+    struct ds_faulty *f = ctx;
+    const char *kind = how == DS_OPEN_DIR ? "a directory" : kind_of(name);
+    int rc = before(f, "open", kind);
     if (rc == 0)
         rc = ds_fileops_system.open(NULL, dir, name, how);
-    after(ctx, "open");
+    if (rc >= 0 && rc < DS_FAULTY_FDS)
+        f->kinds[rc] = kind;
+    after(f, "open");
     return rc;
 }
 
@@ -60,7 +87,7 @@ static int64_t faulty_read(void *ctx, int fd, void *p, size_t n, uint64_t at)
 
 static int64_t faulty_write(void *ctx, int fd, const void *p, size_t n, uint64_t at)
 {
-    int rc = before(ctx, "write");
+    int rc = before(ctx, "write", kind_of_fd(ctx, fd));
     int64_t put = rc ? rc : ds_fileops_system.write(NULL, fd, p, n > 1 ? n - n / 2 : n, at);
     after(ctx, "write");
     return put;
@@ -68,7 +95,7 @@ static int64_t faulty_write(void *ctx, int fd, const void *p, size_t n, uint64_t
 
 static int faulty_truncate(void *ctx, int fd, uint64_t size)
 {
-    int rc = before(ctx, "truncate");
+    int rc = before(ctx, "truncate", kind_of_fd(ctx, fd));
     if (rc == 0)
         rc = ds_fileops_system.truncate(NULL, fd, size);
     after(ctx, "truncate");
@@ -84,7 +111,7 @@ static void take_time(const struct ds_faulty *f)
 static int faulty_sync_data(void *ctx, int fd)
 {
     take_time(ctx);
-    int rc = before(ctx, "sync_data");
+    int rc = before(ctx, "sync_data", kind_of_fd(ctx, fd));
     if (rc == 0)
         rc = ds_fileops_system.sync_data(NULL, fd);
     after(ctx, "sync_data");
@@ -94,7 +121,7 @@ static int faulty_sync_data(void *ctx, int fd)
 static int faulty_sync(void *ctx, int fd)
 {
     take_time(ctx);
-    int rc = before(ctx, "sync");
+    int rc = before(ctx, "sync", kind_of_fd(ctx, fd));
     if (rc == 0)
         rc = ds_fileops_system.sync(NULL, fd);
     after(ctx, "sync");
@@ -103,7 +130,7 @@ static int faulty_sync(void *ctx, int fd)
 
 static int faulty_rename(void *ctx, int dir, const char *from, const char *to)
 {
-    int rc = before(ctx, "rename");
+    int rc = before(ctx, "rename", kind_of(from));
     if (rc == 0)
         rc = ds_fileops_system.rename(NULL, dir, from, to);
     after(ctx, "rename");
@@ -112,7 +139,7 @@ static int faulty_rename(void *ctx, int dir, const char *from, const char *to)
 
 static int faulty_rename_new(void *ctx, int dir, const char *from, const char *to)
 {
-    int rc = before(ctx, "rename_new");
+    int rc = before(ctx, "rename_new", kind_of(from));
     if (rc == 0)
         rc = ds_fileops_system.rename_new(NULL, dir, from, to);
     after(ctx, "rename_new");
@@ -121,7 +148,7 @@ static int faulty_rename_new(void *ctx, int dir, const char *from, const char *t
 
 static int faulty_mkdir(void *ctx, int dir, const char *name)
 {
-    int rc = before(ctx, "mkdir");
+    int rc = before(ctx, "mkdir", "a directory");
     if (rc == 0)
         rc = ds_fileops_system.mkdir(NULL, dir, name);
     after(ctx, "mkdir");
@@ -130,7 +157,7 @@ static int faulty_mkdir(void *ctx, int dir, const char *name)
 
 static int faulty_unlink(void *ctx, int dir, const char *name)
 {
-    int rc = before(ctx, "unlink");
+    int rc = before(ctx, "unlink", kind_of(name));
     if (rc == 0)
         rc = ds_fileops_system.unlink(NULL, dir, name);
     after(ctx, "unlink");

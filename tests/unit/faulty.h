@@ -5,6 +5,7 @@
 
 #include "store/fileops.h"
 
+enum { DS_FAULTY_FDS = 1024 };
 enum ds_fault { DS_FAULT_FAIL, DS_FAULT_KILL_BEFORE, DS_FAULT_KILL_AFTER };
 
 struct ds_faulty {
@@ -15,9 +16,11 @@ struct ds_faulty {
     const char *only; /* count calls of this name only, as "rename"; NULL: all that change or sync
                          something, or open it */
     long calls;       /* counted so far */
-    char last[16];    /* the name of the last one counted */
+    char last[16];    /* the name of the last one counted, */
+    const char *of;   /* and what it was done to: "data", "the state", ... */
     bool tell;        /* says on standard error where it dies */
     int sync_ms;      /* how long each sync takes, at least */
+    const char *kinds[DS_FAULTY_FDS]; /* what each descriptor is of */
 };
 
 /* It must stay where it is. */
