@@ -41,8 +41,14 @@ void e2e_end(void);
     E2E_ON(E2E_EMBEDDED, embedded_, suite, name)                                                   \
     static void suite##_##name(void)
 
-/* One that runs against each server. The reference server's is skipped unless DSTREAM_E2E_REFERENCE
- * names the folder it is installed in. */
+/* The same against the reference server. It is skipped unless DSTREAM_E2E_REFERENCE names the
+ * folder that is installed in. */
+#define E2E_REFERENCE(suite, name)                                                                 \
+    static void suite##_##name(void);                                                              \
+    E2E_ON(E2E_REFERENCE, reference_, suite, name)                                                 \
+    static void suite##_##name(void)
+
+/* One that runs against each server. */
 #define E2E_BOTH(suite, name)                                                                      \
     static void suite##_##name(void);                                                              \
     E2E_ON(E2E_EMBEDDED, embedded_, suite, name)                                                   \

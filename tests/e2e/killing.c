@@ -4,6 +4,7 @@
 #include "tests/e2e/killing.h"
 
 #include "decode/base64.h"
+#include "tests/e2e/exporting.h"
 #include "tests/e2e/reading.h"
 
 #include <cjson/cJSON.h>
@@ -92,4 +93,133 @@ struct e2e_bytes payloads(const char *format, const char *type, struct e2e_bytes
         return file;
     cr_assert_str_eq(format, "envelope", "no such format: %s", format);
     return of_envelopes(file, type);
+}
+
+/* --- exports of a form -------------------------------------------------------------------------
+ */
+
+const char *subject_type(size_t i)
+{
+    static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
+    return types[i % 3];
+}
+
+static const char *suffix_of(const struct form *f)
+{
+    if (!f->pack)
+        return "";
+    return strcmp(f->pack, "gzip") == 0 ? ".gz" : ".zst";
+}
+
+static char *in(const struct subject *s, const char *name)
+{
+    return s->dir ? e2e_printf("%s/%s", s->dir, name) : e2e_path(name);
+}
+
+static char *path_of(const struct subject *s, size_t i)
+{
+    return s->f->streams > 1 ? in(s, e2e_printf("d/s%zu", i)) : in(s, "out");
+}
+
+static const char *manifest_of(const struct subject *s)
+{
+    return s->f->streams > 1 ? in(s, "d/MANIFEST.ndjson")
+                             : e2e_printf("%s%s.manifest.ndjson", path_of(s, 0), suffix_of(s->f));
+}
+
+struct subject subject_begin(const struct form *f, const char *base)
+{
+    struct subject s = {.f = f, .base = base};
+    cr_assert_leq(f->streams, FORM_STREAMS);
+    for (size_t i = 0; i < f->streams; i++)
+        s.w[i] = written_begin(e2e_url_at(base, e2e_printf("s%zu", i)), subject_type(i));
+    return s;
+}
+
+void subject_close(const struct subject *s)
+{
+    for (size_t i = 0; i < s->f->streams; i++)
+        e2e_close(s->w[i].url);
+}
+
+struct e2e_process *subject_export(const struct subject *s, const char *limits, const char *sync,
+                                   const char *follow)
+{
+    const struct form *f = s->f;
+    const char *args[FORM_STREAMS + 20] = {"export", "--sync", sync, "--url",
+                                           e2e_url_at(s->base, "")};
+    size_t n = 5;
+    for (size_t i = 0; i < f->streams; i++)
+        args[n++] = s->w[i].url;
+    args[n++] = f->streams > 1 ? "-d" : "-o";
+    args[n++] = f->streams > 1 ? in(s, "d") : e2e_printf("%s%s", path_of(s, 0), suffix_of(f));
+    if (f->rotate) {
+        args[n++] = "--rotate-size";
+        args[n++] = f->rotate;
+    }
+    if (f->pack) {
+        args[n++] = "-z";
+        args[n++] = f->pack;
+    }
+    if (f->format) {
+        args[n++] = "-F";
+        args[n++] = f->format;
+    }
+    args[n++] = follow ? follow : "-q";
+    e2e_limits(limits);
+    struct e2e_process *p = e2e_spawn(&(struct e2e_run){.argv = e2e_command(args)});
+    e2e_limits("");
+    return p;
+}
+
+static void add_file(struct e2e_bytes *all, const struct form *f, size_t i, const char *path)
+{
+    struct e2e_bytes b = f->pack ? unpacked(path) : e2e_read_file(path);
+    b = payloads(f->format, subject_type(i), b);
+    e2e_add(all, b.p, b.n);
+}
+
+/* All of a stream that is in files; *n: how many segments have their names. */
+static struct e2e_bytes joined(const struct subject *s, size_t i, size_t *n)
+{
+    const struct form *f = s->f;
+    struct e2e_bytes all = e2e_text("");
+    const char *path = path_of(s, i), *suffix = suffix_of(f);
+    *n = 0;
+    if (!f->rotate) {
+        add_file(&all, f, i, e2e_printf("%s%s", path, suffix));
+        return all;
+    }
+    for (;; ++*n) {
+        const char *name = e2e_printf("%s-%06zu%s", path, *n + 1, suffix);
+        if (!e2e_exists(name))
+            break;
+        add_file(&all, f, i, name);
+    }
+    const char *last = e2e_printf("%s%s.partial", path, suffix);
+    if (e2e_exists(last))
+        add_file(&all, f, i, last);
+    return all;
+}
+
+void subject_same(const struct subject *s, const char *what)
+{
+    size_t lines = s->f->streams > 1 ? s->f->streams : 0;
+    for (size_t i = 0; i < s->f->streams; i++) {
+        size_t n;
+        e2e_same(e2e_printf("%s, %s, stream %zu", s->f->name, what, i), joined(s, i, &n),
+                 s->w[i].want);
+        lines += n;
+    }
+    if (lines == 0)
+        return;
+    struct e2e_bytes manifest = e2e_read_file(manifest_of(s));
+    cr_assert_eq(reading_lines(manifest.p), lines, "%s, %s: %s", s->f->name, what, manifest.p);
+}
+
+void subject_clear(const struct subject *s)
+{
+    const char *const argv[] = {"sh", "-c",
+                                e2e_printf("rm -rf -- '%s' '%s'*", in(s, "d"), in(s, "out")), NULL};
+    e2e_status(e2e_finished(e2e_spawn(&(struct e2e_run){.argv = argv})), 0);
 }

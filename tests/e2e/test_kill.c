@@ -26,14 +26,14 @@ static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
 /* --- at each step ----------------------------------------------------------------------------- */
 
 /* What an export starts from. */
-struct subject {
+struct plain {
     struct written *w;
     const char *option; /* --append or --overwrite, with a file that is there; else NULL */
     struct e2e_bytes there, want;
     struct tally *t;
 };
 
-static void prepare(const struct subject *s)
+static void prepare(const struct plain *s)
 {
     exported_remove();
     if (s->option)
@@ -41,7 +41,7 @@ static void prepare(const struct subject *s)
 }
 
 /* One run in which the `n`-th operation on files is where `what` happens; 0: none. */
-static struct e2e_process *run_with(const struct subject *s, const char *what, unsigned n)
+static struct e2e_process *run_with(const struct plain *s, const char *what, unsigned n)
 {
     e2e_limits(n > 0 ? e2e_printf("%s=%u", what, n) : "");
     struct e2e_process *p = dstream_run("export", s->w->url, "-o", exported(), "--sync", "batch",
@@ -52,7 +52,7 @@ static struct e2e_process *run_with(const struct subject *s, const char *what, u
     return p;
 }
 
-static void goes_on(const struct subject *s, const char *what, unsigned n)
+static void goes_on(const struct plain *s, const char *what, unsigned n)
 {
     e2e_status(run_with(s, NULL, 0), 0);
     exported_same(e2e_printf("after %s=%u", what, n), s->want);
@@ -61,7 +61,7 @@ static void goes_on(const struct subject *s, const char *what, unsigned n)
 
 /* Killed at every step there is, the first step of all that is never reached ends it. Killed once
  * more at the same one, which then is a step of the recovery. Returns how many steps there are. */
-static unsigned killed_at_each(const struct subject *s, const char *what)
+static unsigned killed_at_each(const struct plain *s, const char *what)
 {
     for (unsigned n = 1;; n += e2e_stride()) {
         prepare(s);
@@ -81,7 +81,7 @@ static unsigned killed_at_each(const struct subject *s, const char *what)
 
 /* Each run is killed at its `n`-th step, until one ends before it or as many were as there is no
  * sense in. */
-static void killed_again_and_again(const struct subject *s, const char *what, unsigned steps)
+static void killed_again_and_again(const struct plain *s, const char *what, unsigned steps)
 {
     for (unsigned n = 1; n <= steps; n += e2e_soak() > 1 ? 1 : 5 * e2e_stride()) {
         prepare(s);
@@ -95,7 +95,7 @@ static void killed_again_and_again(const struct subject *s, const char *what, un
     }
 }
 
-static void fails_at_each(const struct subject *s, unsigned steps)
+static void fails_at_each(const struct plain *s, unsigned steps)
 {
     for (unsigned n = 1; n <= steps; n += e2e_stride()) {
         int error = n % 2 ? EIO : ENOSPC;
@@ -110,7 +110,7 @@ static void fails_at_each(const struct subject *s, unsigned steps)
 static void each_step(struct written *w, const char *option)
 {
     struct tally t = {.n = 0};
-    struct subject s = {.w = w, .option = option, .t = &t};
+    struct plain s = {.w = w, .option = option, .t = &t};
     e2e_add(&s.want, "", 0);
     if (option)
         s.there = e2e_random(3 * w->want.n, 1);
@@ -194,7 +194,7 @@ E2E_BOTH(kill, at_each_step_of_one_answer)
     written_add(&w, 100);
     written_add(&w, 100);
     struct tally t = {.n = 0};
-    struct subject s = {.w = &w, .want = w.want, .t = &t};
+    struct plain s = {.w = &w, .want = w.want, .t = &t};
     killed_at_each(&s, "kill_at");
     killed_at_each(&s, "kill_after");
     tally_say(&t, "each step", "one answer");
