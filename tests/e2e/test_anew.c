@@ -32,12 +32,18 @@ static void fill(struct written *w, unsigned first, size_t appends)
         written_add(w, sizes[i]);
 }
 
+/* What is exported by way of a proxy is written without it. */
+static char *direct(const struct written *w)
+{
+    return e2e_url(strrchr(w->url, '/') + 1);
+}
+
 static void make_anew(const struct written *w, enum length length)
 {
     static const size_t appends[] = {[SHORTER] = 1, [AS_LONG] = 3, [LONGER] = 4};
-    struct written other = {.url = w->url, .type = w->type};
-    e2e_delete(w->url);
-    e2e_create(w->url, w->type);
+    struct written other = {.url = direct(w), .type = w->type};
+    e2e_delete(other.url);
+    e2e_create(other.url, w->type);
     fill(&other, 50, appends[length]);
 }
 
@@ -60,8 +66,8 @@ static struct proxy_plan befall(void *ctx, unsigned k)
 }
 
 #define IMPATIENT                                                                                  \
-    "backoff_base=5,backoff_max=20,header_long_poll=100,silence_sse=300,short_base=5,short_max="   \
-    "20,replica_lag=20"
+    "backoff_base=5,backoff_max=20,header_long_poll=100,header_sse=100,silence_sse=300,"           \
+    "short_base=5,short_max=20,replica_lag=20"
 
 /* --- the cases -------------------------------------------------------------------------------- */
 
@@ -129,7 +135,7 @@ static void made_anew(struct anew *a)
     ended_so(a, export_as(a, "replica_lag=20", NULL));
     e2e_same(a->what, snapshot(a->s.f->streams > 1 ? e2e_path("d") : e2e_path("")), before);
     for (size_t i = 0; i < a->s.f->streams; i++)
-        e2e_delete(a->s.w[i].url);
+        e2e_delete(direct(&a->s.w[i]));
     proxy_stop(proxy);
     subject_clear(&a->s);
 }
