@@ -25,6 +25,8 @@ void tally_add(struct tally *t, const struct e2e_process *p);
  * or "each step". */
 void tally_say(const struct tally *t, const char *how, const char *form);
 
+#define FORM_TEMPLATE "%S:%s\\n"
+
 /* The stream's data in a file that an export has written in this format (NULL: as they are). */
 struct e2e_bytes payloads(const char *format, const char *type, struct e2e_bytes file);
 
@@ -50,6 +52,8 @@ const char *subject_type(size_t i);
 /* Creates the streams on the server at `base`. */
 struct subject subject_begin(const struct form *f, const char *base);
 void subject_close(const struct subject *s);
+/* The command that exports them. */
+const char *const *subject_command(const struct subject *s, const char *sync, const char *follow);
 /* Starts an export of them with these limits, and with `follow` where that is not NULL. */
 struct e2e_process *subject_export(const struct subject *s, const char *limits, const char *sync,
                                    const char *follow);

@@ -188,10 +188,12 @@ static void killed_while_written(const struct form *f, unsigned long kills)
 #define AT_RANDOM(name, ...)                                                                       \
     E2E_BOTH(kill_forms, name##_at_random)                                                         \
     {                                                                                              \
-        killed_while_written(&(struct form){__VA_ARGS__}, 3 * e2e_soak());                         \
+        killed_while_written(&(struct form){__VA_ARGS__}, 2 * e2e_soak());                         \
     }
 
 AT_RANDOM(envelopes, "envelopes", 3, NULL, NULL, "envelope")
+AT_RANDOM(lines, "lines", 3, NULL, NULL, "lines")
+AT_RANDOM(template, "template", 3, NULL, NULL, FORM_TEMPLATE)
 AT_RANDOM(rotated, "rotated", 1, "1500", NULL, NULL)
 AT_RANDOM(gzip, "gzip", 1, NULL, "gzip", NULL)
 AT_RANDOM(zstd, "zstd", 1, NULL, "zstd", NULL)
