@@ -52,8 +52,8 @@ static bool same(const struct ds_buf *a, const char *p, size_t n)
 
 Test(pack, gives_back_what_was_put_in_whatever_the_pieces)
 {
-    static const size_t sizes[] = {
-        1, 7, 1000, DS_PACK_MEMBER - 1, DS_PACK_MEMBER + 1, 100000, 700000};
+    static const size_t sizes[] = {1,      7,     1000, DS_PACK_MEMBER - 1, DS_PACK_MEMBER + 1,
+                                   100000, 700000};
     for (size_t k = 0; k < 2; k++) {
         for (size_t i = 0; i < 14; i++) {
             struct ds_buf in, packed, out;
