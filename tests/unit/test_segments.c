@@ -389,7 +389,7 @@ static bool names_unsynced(const struct sim_fs *fs)
  * its calls by a power failure, which brings old names back. */
 static void kill_and_lose_power(const struct scene *s)
 {
-    long calls = calls_of(s), by = (long)sim_by(7), by_second = (long)sim_by(9);
+    long calls = calls_of(s), by = (long)sim_by(7) * UNIT_SHARE, by_second = (long)sim_by(9);
     for (long n = 0; n <= calls; n += by) {
         struct sim_fs *fs = stage(s);
         struct job j = job_of(s, fs);
