@@ -4,6 +4,7 @@
 
 #include "decode/base64.h"
 #include "tests/e2e/exporting.h"
+#include "tests/e2e/killing.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -314,6 +315,7 @@ E2E_BOTH(formats, event_streams_survive_kills)
 {
     static const char *const types[] = {TYPE_JSON, TYPE_TEXT, TYPE_BINARY};
     uint64_t state = e2e_fresh_seed();
+    struct tally tally = {.n = 0};
     fprintf(stderr, "DSTREAM_SEED=%llu\n", (unsigned long long)state);
     for (size_t i = 0; i < 3; i++) {
         char *url = e2e_url(e2e_printf("s%zu", i)), *out = e2e_path(e2e_printf("out%zu", i));
@@ -329,6 +331,7 @@ E2E_BOTH(formats, event_streams_survive_kills)
             append_some(url, types[i], &want);
             e2e_kill(p, SIGKILL);
             cr_assert_eq(e2e_wait(p), 128 + SIGKILL, "%s", p->err_data.p);
+            tally_add(&tally, p);
         }
         e2e_close(url);
         e2e_status(
@@ -339,4 +342,5 @@ E2E_BOTH(formats, event_streams_survive_kills)
         e2e_same(types[i], decoded(all, types[i]), want);
         cr_assert(i > 0 ? n == 1 : n >= 1, "%zu segments", n);
     }
+    tally_say(&tally, "random", "event stream, rotated");
 }

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "tests/e2e/exporting.h"
+#include "tests/e2e/killing.h"
 #include "tests/e2e/reading.h"
 #include "tests/e2e/scripted.h"
 
@@ -521,6 +522,7 @@ E2E_BOTH(sqlite, killed_at_random)
     static const char *const when[] = {"batch", "1ms", "1d", "100", "20ms"};
     uint64_t seed = e2e_fresh_seed(), state = seed;
     fprintf(stderr, "DSTREAM_SEED=%llu\n", (unsigned long long)seed);
+    struct tally tally = {.n = 0};
     struct written w[3];
     begin(w);
     for (unsigned long i = 0; i < 6 * e2e_soak(); i++) {
@@ -537,6 +539,7 @@ E2E_BOTH(sqlite, killed_at_random)
         if (e2e_wait(p) != 128 + SIGKILL)
             cr_assert_fail("seed %llu, kill %lu: ended with %d: %s", (unsigned long long)seed, i,
                            p->status, p->err_data.p);
+        tally_add(&tally, p);
         if (below(&state, 4) > 0)
             continue;
         p = export_all(w, "-q");
@@ -549,4 +552,5 @@ E2E_BOTH(sqlite, killed_at_random)
     e2e_status(export_all(w, "-f"), 0);
     all_same(e2e_printf("seed %llu", (unsigned long long)seed), w);
     e2e_same("integrity", ask("PRAGMA integrity_check"), e2e_text("ok\n"));
+    tally_say(&tally, "random", "SQLite, 3 streams");
 }
