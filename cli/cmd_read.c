@@ -430,11 +430,8 @@ static void tell(void *ctx, struct ds_status_now *out)
         i++;
     const struct source *s = &a->sources[i];
     ds_source_tell(&s->s, out);
-    out->streams = a->n > 1 ? a->n : 0;
-    for (size_t k = 0; k < a->started; k++) {
-        out->answered &= ds_source_answered(&a->sources[k].s);
-        out->failed += a->n > 1 && a->sources[k].s.error.code != DSTREAM_OK;
-    }
+    for (size_t k = 0; k < a->started; k++)
+        ds_source_count(&a->sources[k].s, a->n, out);
     out->bytes = a->bytes;
     out->messages = a->messages;
     out->offset = a->n == 1 ? s->at.offset : "";

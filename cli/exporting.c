@@ -247,11 +247,8 @@ static void tell(void *ctx, struct ds_status_now *out)
     while (i + 1 < e->n && e->streams[i].over)
         i++;
     ds_source_tell(&e->streams[i].s, out);
-    out->answered = true;
-    out->streams = e->n > 1 ? e->n : 0;
     for (size_t k = 0; k < e->n; k++) {
-        out->failed += e->n > 1 && e->streams[k].s.error.code != DSTREAM_OK;
-        out->answered &= ds_source_answered(&e->streams[k].s);
+        ds_source_count(&e->streams[k].s, e->n, out);
         if (!e->streams[k].exporter)
             continue;
         out->stuck |= overdue(e, &e->streams[k]);
@@ -261,8 +258,6 @@ static void tell(void *ctx, struct ds_status_now *out)
         if (e->n == 1)
             out->offset = t.offset;
     }
-    /* Those that are well are enough. */
-    out->answered &= e->n > 1 ? out->failed < e->n : e->streams[0].s.error.code == DSTREAM_OK;
 }
 
 static void start(struct exported *x)

@@ -359,6 +359,7 @@ static void tell(void *ctx, struct ds_status_now *out)
         i++;
     ds_source_tell(&e->streams[i].s, out);
     for (size_t k = 0; k < e->n; k++) {
+        ds_source_count(&e->streams[k].s, e->n, out);
         out->bytes += e->streams[k].bytes;
         out->messages += e->streams[k].messages;
     }

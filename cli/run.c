@@ -374,6 +374,13 @@ void ds_source_tell(const struct ds_source *s, struct ds_status_now *out)
     out->answered = ds_source_answered(s) && s->error.code == DSTREAM_OK;
 }
 
+void ds_source_count(const struct ds_source *s, size_t n, struct ds_status_now *out)
+{
+    out->answered &= ds_source_answered(s);
+    out->streams = n > 1 ? n : 0;
+    out->failed += n > 1 && s->error.code != DSTREAM_OK;
+}
+
 bool ds_source_answered(const struct ds_source *s)
 {
     return s->done || s->retry_at != DS_NEVER ||

@@ -98,6 +98,8 @@ void ds_source_free(struct ds_source *s);
 bool ds_source_answered(const struct ds_source *s);
 /* Fills in what the status line says it is doing. */
 void ds_source_tell(const struct ds_source *s, struct ds_status_now *out);
+/* Then, where there are `n`, for each of them. */
+void ds_source_count(const struct ds_source *s, size_t n, struct ds_status_now *out);
 /* Where it got to, as a shell takes it: on a terminal, or under -v. `go_on` is what stands before
  * the position of a stream that is not closed. */
 void ds_source_say_position(const struct ds_source *s, const char *offset, uint64_t skip,

@@ -243,8 +243,11 @@ E2E_EMBEDDED(service, the_status_says_where_it_is)
     e2e_create(url, TYPE_JSON);
     char *at = e2e_append(url, TYPE_JSON, e2e_text("[1,2]"));
     const char *const commands[][8] = {
-        {"export", "-f", "-o", exported(), url}, {"record", "-f", "-o", e2e_path("recording"), url},
-        {"tail", "--from", "-1", url},           {"read", "-f", url},
+        {"export", "-f", "-o", exported(), url},
+        {"record", "-f", "-o", e2e_path("recording"), url},
+        {"tail", "--from", "-1", url},
+        {"read", "-f", url},
+        {"export", "-f", "--sqlite", e2e_path("db"), url},
         {"copy", "-f", "--create", url, to},
     };
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
@@ -252,7 +255,7 @@ E2E_EMBEDDED(service, the_status_says_where_it_is)
         struct e2e_process *p = start_with((const char *const[]){m.name, NULL}, commands[i]);
         until_told(&m, " B, 2 messages", 1);
         until_told(&m, "READY=1", 1);
-        if (i < 4)
+        if (i < 5)
             cr_assert_not_null(strstr(m.heard.p, e2e_printf("STATUS=live, at %s, 4 B", at)), "%s",
                                m.heard.p);
         e2e_kill(p, SIGTERM);
