@@ -317,6 +317,18 @@ struct sim_fs *sim_new(const char *const paths[SIM_DIRS])
     return fs;
 }
 
+bool sim_names_unsynced(const struct sim_fs *fs)
+{
+    for (size_t d = 0; d < SIM_DIRS; d++) {
+        for (size_t i = 0; i < fs->dirs[d].nchanges; i++) {
+            const char *to = fs->dirs[d].changes[i].to;
+            if (!strstr(to, ".tmp") && !strstr(to, ".lock"))
+                return true;
+        }
+    }
+    return false;
+}
+
 struct sim_fs *sim_copy(const struct sim_fs *fs)
 {
     struct sim_fs *c = calloc(1, sizeof *c);

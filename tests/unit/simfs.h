@@ -72,6 +72,9 @@ void sim_free(struct sim_fs *fs);
  * sim_choices() is how many there are. */
 void sim_crash(struct sim_fs *fs, unsigned long choice);
 unsigned long sim_choices(const struct sim_fs *fs);
+/* Whether something has a name, or lost one, that is not durable yet; temporary files and lock
+ * files do not count. */
+bool sim_names_unsynced(const struct sim_fs *fs);
 /* The process ends: descriptors are closed, nothing is lost. */
 void sim_exit(struct sim_fs *fs);
 

@@ -303,19 +303,6 @@ static void kill_at_each_call(const struct scene *s)
     }
 }
 
-/* Whether the output or the state has a name that is not durable yet. */
-static bool names_unsynced(const struct sim_fs *fs)
-{
-    for (size_t d = 0; d < SIM_DIRS; d++) {
-        for (size_t i = 0; i < fs->dirs[d].nchanges; i++) {
-            const char *to = fs->dirs[d].changes[i].to;
-            if (!strstr(to, ".tmp") && !strstr(to, ".lock"))
-                return true;
-        }
-    }
-    return false;
-}
-
 /* A process is killed while names are not durable yet; the next one, which sees them, is cut off at
  * each of its calls by a power failure, which brings the old names back. */
 static void kill_and_lose_power(const struct scene *s)
@@ -329,7 +316,7 @@ static void kill_and_lose_power(const struct scene *s)
         fs->dies = true;
         run(&j, &err);
         sim_exit(fs);
-        for (long m = 0; names_unsynced(fs) && m <= calls; m++) {
+        for (long m = 0; sim_names_unsynced(fs) && m <= calls; m++) {
             struct sim_fs *second = sim_copy(fs);
             struct job again = job_of(s, second);
             again.o.reset = false;

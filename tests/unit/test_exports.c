@@ -404,19 +404,6 @@ Test(exports, go_on_rightly_after_a_crash_at_any_call)
     }
 }
 
-/* Whether something has a name, or lost one, that is not durable yet. */
-static bool names_unsynced(const struct sim_fs *fs)
-{
-    for (size_t d = 0; d < SIM_DIRS; d++) {
-        for (size_t i = 0; i < fs->dirs[d].nchanges; i++) {
-            const char *to = fs->dirs[d].changes[i].to;
-            if (!strstr(to, ".tmp") && !strstr(to, ".lock"))
-                return true;
-        }
-    }
-    return false;
-}
-
 /* A process is killed while names are not durable yet; the next one, which sees them, is cut off at
  * its calls by a power failure, which brings old names back. */
 static void kill_and_lose_power(const struct scene *s)
@@ -430,7 +417,7 @@ static void kill_and_lose_power(const struct scene *s)
         fs->dies = true;
         run(&j, &err);
         sim_exit(fs);
-        for (long m = n % by_second; names_unsynced(fs) && m <= calls; m += by_second) {
+        for (long m = n % by_second; sim_names_unsynced(fs) && m <= calls; m += by_second) {
             struct sim_fs *second = sim_copy(fs);
             struct job again = job_of(s, second);
             second->fail_at = m;
