@@ -457,6 +457,21 @@ static bool never_again(const struct ds_export *x)
     return x->data.sync_failed || x->set->sync_failed;
 }
 
+/* In a directory it may have failed in a commit that another file has asked for, so nobody was told
+ * why yet. */
+static enum dstream_code say_failed(const struct ds_export *x, struct dstream_error *err)
+{
+    const struct dstream_error *why = x->data.sync_failed ? &x->error : &x->set->error;
+    if (!x->alone && why->code != DSTREAM_OK) {
+        *err = *why;
+        return err->code;
+    }
+    return ds_error_set(err, DSTREAM_ERR_IO,
+                        "%s: not committed, since an earlier sync failed: start again, which goes "
+                        "on from the last good state",
+                        x->data.path);
+}
+
 enum dstream_code ds_export_commit(struct ds_export *x, const struct ds_checkpoint *c,
                                    struct dstream_error *err)
 {
@@ -464,10 +479,7 @@ enum dstream_code ds_export_commit(struct ds_export *x, const struct ds_checkpoi
         return ds_error_set(err, DSTREAM_ERR_STATE, "%s: committed before it was ready",
                             x->data.path);
     if (never_again(x))
-        return ds_error_set(err, DSTREAM_ERR_IO,
-                            "%s: not committed, since an earlier sync failed: start again, which "
-                            "goes on from the last good state",
-                            x->data.path);
+        return say_failed(x, err);
     if (x->data.spoiled)
         return ds_error_set(err, DSTREAM_ERR_IO,
                             "%s: what came since its last commit is not in it: the next run reads "

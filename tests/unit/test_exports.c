@@ -470,3 +470,47 @@ Test(exports, go_on_rightly_after_a_failure_of_any_call)
         }
     }
 }
+
+/* --- what is said ----------------------------------------------------------------------------- */
+
+/* Both files are written to, and the commit that the first one asks for fails at its `n`-th call.
+ * Whether that was the second file's own failure, of which the second one then says what it was. */
+static bool fails_in_anothers_commit(long n)
+{
+    struct sim_fs *fs = sim_new(dirs);
+    struct ds_export_options o = {.ops = &fs->ops, .path = "a"};
+    struct dstream_error err = {0}, own = {0};
+    struct ds_exports *all;
+    struct ds_export *x[STREAMS];
+    static struct ds_checkpoint c[STREAMS];
+    cr_assert_eq(ds_exports_open(&all, &o, &err), DSTREAM_OK, "%s", err.message);
+    for (int k = 0; k < STREAMS; k++) {
+        c[k] = (struct ds_checkpoint){.offset = "0"};
+        cr_assert_eq(ds_exports_add(all, names[k], &x[k], &err), DSTREAM_OK);
+        cr_assert_eq(ds_export_confirm(x[k], &c[k], &err), DSTREAM_OK);
+    }
+    cr_assert_eq(ds_exports_commit(all, &err), DSTREAM_OK, "%s", err.message);
+    for (int k = 0; k < STREAMS; k++)
+        cr_assert_eq(ds_export_write(x[k], "abc", 3, &err), DSTREAM_OK, "%s", err.message);
+    ds_export_touch(x[1]);
+    fs->fail_at = fs->calls + n;
+    fs->fail_with = EIO;
+    (void)ds_export_commit(x[0], &c[0], &err);
+    bool failed = strcmp(fs->last, "sync_data") == 0 && ds_export_error(x[1])->code != DSTREAM_OK;
+    if (failed) {
+        cr_expect_eq(ds_export_commit(x[1], &c[1], &own), DSTREAM_ERR_IO);
+        cr_expect(strstr(own.message, "t: cannot sync it: the disk reported an error"), "%s",
+                  own.message);
+    }
+    ds_exports_free(all);
+    sim_free(fs);
+    return failed;
+}
+
+Test(exports, say_what_failed_in_anothers_commit)
+{
+    int met = 0;
+    for (long n = 0; n < 30; n++)
+        met += fails_in_anothers_commit(n);
+    cr_expect_eq(met, 1, "%d", met);
+}
