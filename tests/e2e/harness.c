@@ -50,6 +50,11 @@ unsigned e2e_stride(void)
     return e2e_sanitized() && e2e_soak() == 1 ? 5 : 1;
 }
 
+unsigned e2e_step_stride(void)
+{
+    return e2e_soak() > 1 ? 1 : e2e_sanitized() ? 5 : 3;
+}
+
 unsigned long e2e_soak(void)
 {
     const char *n = getenv("DSTREAM_SOAK");

@@ -251,7 +251,7 @@ static struct written paged(void)
 static void killed_at_each(const struct written *w, bool replay, const char *what)
 {
     bool through = false;
-    for (unsigned n = 1; !through; n += e2e_stride()) {
+    for (unsigned n = 1; !through; n += e2e_step_stride()) {
         char *to = e2e_url(e2e_printf("%s%u", what, n));
         const char *const args[] = {replay ? "replay" : "copy",
                                     replay ? exported() : w->url,

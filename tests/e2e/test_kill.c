@@ -63,7 +63,7 @@ static void goes_on(const struct plain *s, const char *what, unsigned n)
  * more at the same one, which then is a step of the recovery. Returns how many steps there are. */
 static unsigned killed_at_each(const struct plain *s, const char *what)
 {
-    for (unsigned n = 1;; n += e2e_stride()) {
+    for (unsigned n = 1;; n += e2e_step_stride()) {
         prepare(s);
         struct e2e_process *p = run_with(s, what, n);
         if (p->status == 0) {
@@ -97,7 +97,7 @@ static void killed_again_and_again(const struct plain *s, const char *what, unsi
 
 static void fails_at_each(const struct plain *s, unsigned steps)
 {
-    for (unsigned n = 1; n <= steps; n += e2e_stride()) {
+    for (unsigned n = 1; n <= steps; n += e2e_step_stride()) {
         int error = n % 2 ? EIO : ENOSPC;
         prepare(s);
         struct e2e_process *p = run_with(s, e2e_printf("fail_with=%d,fail_at", error), n);
@@ -169,7 +169,7 @@ E2E(kill, at_each_step_of_envelopes)
     written_add(&w, 100);
     int status = KILLED;
     struct tally t = {.n = 0};
-    for (unsigned n = 1; status != 0; n += e2e_stride()) {
+    for (unsigned n = 1; status != 0; n += e2e_step_stride()) {
         exported_remove();
         e2e_limits(e2e_printf("kill_at=%u", n));
         struct e2e_process *p =

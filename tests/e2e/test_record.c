@@ -134,7 +134,7 @@ E2E_EMBEDDED(record, holds_no_secret)
 static void killed_at_each(const struct written *w, const char *what)
 {
     int status = KILLED;
-    for (unsigned n = 1; status != 0; n += e2e_stride()) {
+    for (unsigned n = 1; status != 0; n += e2e_step_stride()) {
         exported_remove();
         for (int again = 0; again < 2 && status != 0; again++) {
             e2e_limits(e2e_printf("%s=%u", what, n));

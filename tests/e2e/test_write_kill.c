@@ -120,7 +120,7 @@ static void goes_on(const struct subject *s, const char *what, unsigned n)
 static unsigned killed_at_each(struct subject *s, const char *what)
 {
     static unsigned streams;
-    for (unsigned n = 1;; n += e2e_stride()) {
+    for (unsigned n = 1;; n += e2e_step_stride()) {
         renew(s, streams++);
         struct e2e_process *p = run(s, what, n);
         if (p->status == 0) {
@@ -139,7 +139,7 @@ static unsigned killed_at_each(struct subject *s, const char *what)
 /* What fails is said, and nothing of it is lost for that. */
 static void fails_at_each(struct subject *s)
 {
-    for (unsigned n = 1;; n += e2e_stride()) {
+    for (unsigned n = 1;; n += e2e_step_stride()) {
         renew(s, 100000 + n);
         struct e2e_process *p = run(s, e2e_printf("fail_with=%d,fail_at", n % 2 ? EIO : ENOSPC), n);
         if (p->status == 0)
