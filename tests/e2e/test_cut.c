@@ -22,6 +22,12 @@ static size_t places(void)
     return e2e_soak() > 1 ? 600 : 260;
 }
 
+/* The answers of either server come by the same code, so at each place of our own is enough. */
+static unsigned stride(void)
+{
+    return e2e_kind() == E2E_REFERENCE && e2e_soak() == 1 ? 5 : e2e_stride();
+}
+
 struct cuts {
     enum proxy_how how;
     size_t places;
@@ -32,7 +38,7 @@ struct cuts {
 static struct proxy_plan next_place(void *ctx, unsigned k)
 {
     const struct cuts *c = ctx;
-    size_t at = k / 2 * e2e_stride() % c->places;
+    size_t at = k / 2 * stride() % c->places;
     return (struct proxy_plan){.how = c->how, .at = k % 2 == 0 ? at : c->places};
 }
 
@@ -73,7 +79,7 @@ static void follow_over(const char *mode, const char *type, proxy_planner plan, 
 static void sse_over(const char *type, enum proxy_how how)
 {
     struct cuts cuts = {how, places()};
-    follow_over("sse", type, next_place, cuts, 2 * (unsigned)cuts.places / e2e_stride());
+    follow_over("sse", type, next_place, cuts, 2 * (unsigned)cuts.places / stride());
 }
 
 E2E_BOTH(cut, sse_of_json_ended_at_every_byte)

@@ -376,8 +376,9 @@ static void killed_at_random(const char *type, uint64_t seed, unsigned long kill
 static void at_random(const char *type)
 {
     uint64_t fresh = e2e_fresh_seed();
-    killed_at_random(type, 1, 20 * e2e_soak(), 0);
-    killed_at_random(type, fresh, 10 * e2e_soak(), 20);
+    unsigned long some = e2e_sanitized() ? 3 : 10;
+    killed_at_random(type, 1, 2 * some * e2e_soak(), 0);
+    killed_at_random(type, fresh, some * e2e_soak(), 20);
 }
 
 E2E_BOTH(write_kill, at_random_moments_of_messages)
