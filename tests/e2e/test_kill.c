@@ -97,12 +97,18 @@ static void killed_again_and_again(const struct plain *s, const char *what, unsi
 
 static void fails_at_each(const struct plain *s, unsigned steps)
 {
-    for (unsigned n = 1; n <= steps; n += e2e_step_stride()) {
-        int error = n % 2 ? EIO : ENOSPC;
+    static const struct {
+        int error;
+        const char *said;
+    } errors[] = {{EIO, "the disk reported an error"},
+                  {ENOSPC, "the disk is full"},
+                  {EDQUOT, "the disk quota is used up"}};
+    for (unsigned n = 1, k = 0; n <= steps; n += e2e_step_stride(), k = (k + 1) % 3) {
         prepare(s);
-        struct e2e_process *p = run_with(s, e2e_printf("fail_with=%d,fail_at", error), n);
+        const char *with = e2e_printf("fail_with=%d,fail_at", errors[k].error);
+        struct e2e_process *p = run_with(s, with, n);
         e2e_status(p, 74);
-        e2e_says(p, error == ENOSPC ? "the disk is full" : "the disk reported an error");
+        e2e_says(p, errors[k].said);
         goes_on(s, "fail_at", n);
     }
 }
