@@ -349,12 +349,10 @@ static enum dstream_code resume(struct source *s, struct ds_source_start *start)
         ask.format = NULL;
     const struct ds_checkpoint *last = &a->state->last;
     enum dstream_code rc = ds_checkpoint_fits(last, &ask, opt->state, &s->s.error);
+    if (rc == DSTREAM_OK)
+        rc = ds_format_of_state(last->format, opt->state, &s->format.kind, &s->s.error);
     if (rc != DSTREAM_OK)
         return rc;
-    if (!ds_format_of(last->format, &s->format.kind))
-        return ds_error_set(&s->s.error, DSTREAM_ERR_STATE_MISMATCH,
-                            "%s: the state is of format %s, which this release does not know",
-                            opt->state, last->format);
     s->at = *last;
     s->at.handed = 0;
     start->seen = true;
@@ -565,8 +563,7 @@ static enum dstream_code set_up(struct reading *a)
 {
     const struct ds_cli_options *o = &a->cli->opt;
     ds_output_init(&a->out, o->output, o->overwrite, o->append);
-    a->left = (struct ds_left){
-        .has_count = o->has_count, .has_bytes = o->has_bytes, .count = o->count, .bytes = o->bytes};
+    a->left = ds_run_left(o);
     a->together = a->n > 1 && ds_cli_follows(o);
     enum dstream_code rc = ds_run_begin(&a->run, a->cli, &a->error);
     if (rc == DSTREAM_OK && a->together)

@@ -184,12 +184,9 @@ static enum dstream_code open_player(struct ds_player *p, const struct ds_cli *c
                                  .from_skip = o->from_skip,
                                  .until = o->until,
                                  .until_skip = o->until_skip,
-                                 .left = {.has_count = o->has_count,
-                                          .has_bytes = o->has_bytes,
-                                          .lines = o->format == DS_FORMAT_LINES,
-                                          .count = o->count,
-                                          .bytes = o->bytes},
+                                 .left = ds_run_left(o),
                                  .json_depth = cli->limits.json_depth};
+    c.left.lines = o->format == DS_FORMAT_LINES;
     return ds_player_open(p, &c, err);
 }
 

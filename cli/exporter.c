@@ -75,13 +75,10 @@ static enum dstream_code go_on(struct ds_exporter *x, const struct ds_checkpoint
     x->at = *was;
     x->resumed = true;
     enum ds_format_kind kind = DS_FORMAT_AUTO;
-    bool known = !was->format[0] || x->c.form || ds_format_of(was->format, &kind);
+    if (was->format[0] && !x->c.form)
+        rc = ds_format_of_state(was->format, path, &kind, err);
     set_format(x, kind);
-    if (!known)
-        return ds_error_set(err, DSTREAM_ERR_STATE_MISMATCH,
-                            "%s: the state is of format %s, which this release does not know", path,
-                            was->format);
-    return DSTREAM_OK;
+    return rc;
 }
 
 static enum dstream_code begin_anew(struct ds_exporter *x, struct dstream_error *err)

@@ -47,6 +47,16 @@ bool ds_format_of(const char *name, enum ds_format_kind *out)
     return false;
 }
 
+enum dstream_code ds_format_of_state(const char *name, const char *path, enum ds_format_kind *out,
+                                     struct dstream_error *err)
+{
+    if (ds_format_of(name, out))
+        return DSTREAM_OK;
+    return ds_error_set(err, DSTREAM_ERR_STATE_MISMATCH,
+                        "%s: the state is of format %s, which this release does not know", path,
+                        name);
+}
+
 enum dstream_code ds_format_resolve(enum ds_format_kind *format, bool json,
                                     struct dstream_error *err)
 {

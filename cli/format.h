@@ -23,6 +23,9 @@ const char *ds_format_name(enum ds_format_kind format);
 bool ds_format_is_data(enum ds_format_kind format);
 /* The other way round; false for a name that is none. */
 bool ds_format_of(const char *name, enum ds_format_kind *out);
+/* The same for what the state at `path` names. ERR_STATE_MISMATCH. */
+enum dstream_code ds_format_of_state(const char *name, const char *path, enum ds_format_kind *out,
+                                     struct dstream_error *err);
 
 /* Makes auto concrete, now that the stream is known to be of JSON or not. ERR_ARGUMENT for raw on a
  * JSON stream, and for ndjson on another one. */

@@ -407,12 +407,10 @@ static enum dstream_code resume(struct handing *h)
                             "%s: the state is that of a copy or a replay: give another state file",
                             o->state);
     enum dstream_code rc = ds_checkpoint_fits(last, &ask, o->state, &h->error);
+    if (rc == DSTREAM_OK)
+        rc = ds_format_of_state(last->format, o->state, &h->format.kind, &h->error);
     if (rc != DSTREAM_OK)
         return rc;
-    if (!ds_format_of(last->format, &h->format.kind))
-        return ds_error_set(&h->error, DSTREAM_ERR_STATE_MISMATCH,
-                            "%s: the state is of format %s, which this release does not know",
-                            o->state, last->format);
     if (h->format.kind == DS_FORMAT_SSE)
         return ds_error_set(&h->error, DSTREAM_ERR_ARGUMENT,
                             "%s: the state is of format sse, which is not for --exec: give another "
@@ -447,8 +445,7 @@ static enum dstream_code set_up(struct handing *h)
     h->format = (struct ds_format){.kind = o->exec ? o->format : DS_FORMAT_ENVELOPE,
                                    .template = h->at.template,
                                    .url = h->at.url};
-    h->left = (struct ds_left){
-        .has_count = o->has_count, .has_bytes = o->has_bytes, .count = o->count, .bytes = o->bytes};
+    h->left = ds_run_left(o);
     enum dstream_code rc = ds_run_begin(&h->run, h->cli, &h->error);
     if (rc == DSTREAM_OK)
         rc = ds_source_name(&h->s, &h->run, h->cli->args[0], &h->error);

@@ -530,8 +530,7 @@ static enum dstream_code name_stream(struct filling *e, size_t i, struct dstream
     const struct ds_cli_options *o = &e->cli->opt;
     struct filled *x = &e->streams[i];
     x->all = e;
-    x->left = (struct ds_left){
-        .has_count = o->has_count, .has_bytes = o->has_bytes, .count = o->count, .bytes = o->bytes};
+    x->left = ds_run_left(o);
     enum dstream_code rc = ds_source_name(&x->s, &e->run, e->cli->args[i], err);
     if (rc == DSTREAM_OK && ds_witness_begin(&x->keeper, e->cli->limits.max_witness) != DSTREAM_OK)
         rc = ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for so many streams");

@@ -43,6 +43,12 @@ enum dstream_code ds_run_begin(struct ds_run *r, struct ds_cli *c, struct dstrea
     return DSTREAM_OK;
 }
 
+struct ds_left ds_run_left(const struct ds_cli_options *o)
+{
+    return (struct ds_left){
+        .has_count = o->has_count, .has_bytes = o->has_bytes, .count = o->count, .bytes = o->bytes};
+}
+
 enum dstream_code ds_run_files(size_t streams, unsigned each, struct dstream_error *err)
 {
     struct rlimit l;

@@ -14,6 +14,7 @@
 #define DS_CLI_RUN_H
 
 #include "cli/cli.h"
+#include "cli/span.h"
 #include "cli/status.h"
 #include "client/reader.h"
 
@@ -30,6 +31,8 @@ struct ds_run {
 enum dstream_code ds_run_begin(struct ds_run *r, struct ds_cli *c, struct dstream_error *err);
 /* The same on a loop that is there, of who catches signals. It can be moved until it is armed. */
 void ds_run_begin_on(struct ds_run *r, struct ds_cli *c, dstream_loop *loop);
+/* What --count and --bytes ask for. */
+struct ds_left ds_run_left(const struct ds_cli_options *o);
 /* Makes sure that `streams` can have so many open files `each`. ERR_IO. */
 enum dstream_code ds_run_files(size_t streams, unsigned each, struct dstream_error *err);
 /* `tell` says what the status line shows; NULL: there is none. */

@@ -191,8 +191,7 @@ enum dstream_code ds_supply_source_init(struct ds_supply_source *s, struct ds_cl
     const struct ds_cli_options *o = &c->opt;
     *s = (struct ds_supply_source){.max = 1};
     ds_run_begin_on(&s->run, c, loop);
-    s->left = (struct ds_left){
-        .has_count = o->has_count, .has_bytes = o->has_bytes, .count = o->count, .bytes = o->bytes};
+    s->left = ds_run_left(o);
     s->keep.fire = on_keep;
     s->keep.ctx = s;
     enum dstream_code rc = ds_witness_begin(&s->keeper, c->limits.max_witness);
