@@ -504,7 +504,8 @@ static struct ds_call_step failed(struct ds_call *c, int64_t now, uint64_t rando
     bool asked = floor > wait;
     if (asked)
         wait = floor;
-    bool late = wait > l->retry_time + ds_exchange_upload_time(c->body_len) - (now - c->started);
+    int64_t upload = ds_exchange_upload_time(c->body_len);
+    bool late = ds_later(now, wait) > ds_later(ds_later(c->started, l->retry_time), upload);
     if (c->failures > l->retries || late) {
         struct dstream_error was = c->error;
         if (late && asked) /* it would take us later: no failure of the server */
@@ -515,7 +516,7 @@ static struct ds_call_step failed(struct ds_call *c, int64_t now, uint64_t rando
         return (struct ds_call_step){.kind = DS_CALL_STEP_DONE};
     }
     ds_exchange_rewind(&c->x);
-    c->resume = now + wait;
+    c->resume = ds_later(now, wait);
     c->state = ST_PAUSE;
     return (struct ds_call_step){.kind = DS_CALL_STEP_NOTICE, .delay = wait};
 }

@@ -45,7 +45,7 @@ void ds_exchange_send(struct ds_exchange *x, const struct ds_limits *l, int64_t 
 {
     x->upload = ds_exchange_upload_time(body_len);
     /* Transport limits the time for connecting; this is in case that does not hold. */
-    x->due = now + l->connect + l->header;
+    x->due = ds_later(ds_later(now, l->connect), l->header);
     x->left = x->head = x->too_long = x->no_memory = x->closed = false;
     x->status = 0;
     x->retry_after = -1;
@@ -68,7 +68,7 @@ void ds_exchange_connected(struct ds_exchange *x, const struct ds_limits *l, int
         return;
     x->left = true;
     if (!x->head)
-        x->due = now + l->header + x->upload;
+        x->due = ds_later(ds_later(now, l->header), x->upload);
 }
 
 void ds_exchange_field(struct ds_exchange *x, const struct ds_head *head, const char *name,
@@ -91,7 +91,7 @@ bool ds_exchange_head(struct ds_exchange *x, const struct ds_head *head, const s
     if (x->head)
         return false;
     x->head = x->left = true;
-    x->due = now + l->header;
+    x->due = ds_later(now, l->header);
     x->status = head->status;
     x->retry_after = head->retry_after_ms;
     x->closed = ds_head_is_true(head, "stream-closed");

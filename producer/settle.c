@@ -198,7 +198,7 @@ int64_t ds_producer_deadline(const struct ds_producer *p)
     if (!b || b->state == DS_BATCH_OPEN || p->c.delivery_timeout < 0)
         return DS_NEVER;
     int64_t since = b->sealed_at > p->progress_at ? b->sealed_at : p->progress_at;
-    return ds_later(since, p->c.delivery_timeout + ds_exchange_upload_time(b->body.len));
+    return ds_later(ds_later(since, p->c.delivery_timeout), ds_exchange_upload_time(b->body.len));
 }
 
 /* Stops, and leaves to a journal what is in it. */

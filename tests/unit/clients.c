@@ -26,3 +26,12 @@ dstream_options *quick(void)
     dstream_options_set_linger(o, 0);
     return o;
 }
+
+dstream_options *patient(void)
+{
+    dstream_options *o = quick();
+    for (int what = DSTREAM_LIMIT_CONNECT; what < DSTREAM_LIMIT_EVENT_BYTES; what++)
+        dstream_options_set_limit(o, (enum dstream_limit)what, -1);
+    dstream_options_set_delivery_timeout(o, INT64_MAX);
+    return o;
+}

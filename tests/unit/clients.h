@@ -14,6 +14,8 @@
 void clients_start(void);
 /* Options whose retries wait for nearly nothing, and nobody lingers for. */
 dstream_options *quick(void);
+/* The same, without a limit to any time. */
+dstream_options *patient(void);
 
 #define turn_until(loop, condition)                                                                \
     for (int64_t limit = ds_loop_update(loop) + LIMIT_MS; !(condition);) {                         \

@@ -101,6 +101,17 @@ static void watch(dstream_producer *p, struct seen *s)
 
 /* --- the plain way ---------------------------------------------------------------------------- */
 
+Test(producer_client, no_limit_to_a_time_is_none)
+{
+    struct taker *t = taker_new(TEXT);
+    dstream_producer *p = open_on(NULL, t, patient());
+    append(p, "one");
+    cr_assert_eq(dstream_producer_detach(p, LIMIT_MS), DSTREAM_OK);
+    cr_assert_str_eq(taker_data(t), "one");
+    dstream_producer_free(p);
+    taker_free(t);
+}
+
 Test(producer_client, writes_and_detaches)
 {
     struct taker *t = taker_new(TEXT);

@@ -297,6 +297,19 @@ static enum take in_turn(void *ctx, struct asked *a)
     }
 }
 
+Test(stream_client, no_limit_to_a_time_is_none)
+{
+    struct taker *t = taker_new(TEXT);
+    struct turns turns = {.what = "5."};
+    dstream_stream *s = open_on(NULL, t, patient());
+    t->plan = in_turn;
+    t->ctx = &turns;
+    append(s, "a", DSTREAM_OK);
+    cr_assert_str_eq(taker_data(t), "a");
+    dstream_stream_free(s);
+    taker_free(t);
+}
+
 /* Appends "a", "b", ... one after another; the codes are those of the table. */
 static void appends(const char *what, bool identity, bool producers, const char *want,
                     const enum dstream_code *codes, unsigned n)
