@@ -76,11 +76,20 @@ static enum dstream_code set_up(struct ds_producer *p, const struct ds_producer_
     return rc;
 }
 
+/* Not where an epoch that is not below it is known of, whatever the caller says: another writer's
+ * batch would pass for ours. */
+static bool is_fresh(const struct ds_producer_config *c)
+{
+    return c->fresh && (c->highest == 0 || c->epoch > c->highest) &&
+           (!c->from || c->epoch > c->from->epoch);
+}
+
 static void configure(struct ds_producer *p, const struct ds_producer_config *c, int64_t now)
 {
     p->c = *c;
     p->c.url = p->c.content_type = p->c.id = NULL;
     p->c.claim = c->claim || !c->fixed;
+    p->c.fresh = is_fresh(c);
     p->c.from = NULL;
     p->json = ds_type_is_json(c->content_type);
     p->batch_limit = c->max_batch_bytes;

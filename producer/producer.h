@@ -129,7 +129,7 @@ struct ds_producer_config {
     /* The epoch: drawn from the clock, or the caller's own. */
     bool fixed;
     uint64_t epoch;   /* fixed */
-    bool fresh;       /* fixed: (id, epoch) was never used */
+    bool fresh;       /* fixed: (id, epoch) was never used; it must be above the highest then */
     bool claim;       /* fixed: outrank whoever holds a higher one, as drawn ones do at the start */
     uint64_t highest; /* of the epochs used, seen or stored before; a drawn one lies above */
     uint64_t unix_ms, random; /* what an epoch is drawn from */

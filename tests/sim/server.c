@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "producer/producer.h"
+
 /* --- messages --------------------------------------------------------------------------------- */
 
 size_t message_of(size_t i, bool json, size_t pad, char *out, size_t size)
@@ -251,9 +253,11 @@ void server_claimed(struct server *s)
     if (s->closed)
         return;
     /* Farther above than we go, so that they do not meet; unless they are to. */
-    s->epoch = (s->has ? s->epoch : 100000) +
-               (uint64_t)(s->near ? between(&s->rng, 1, 4) : between(&s->rng, 2000, 3000));
-    s->foreign = s->epoch;
+    uint64_t epoch = (s->has ? s->epoch : 100000) +
+                     (uint64_t)(s->near ? between(&s->rng, 1, 4) : between(&s->rng, 2000, 3000));
+    if (epoch > DS_EPOCH_MAX)
+        return; /* no writer's epoch can be */
+    s->epoch = s->foreign = epoch;
     s->has = true;
     s->last = 0;
     add(s, FOREIGN, false);

@@ -1191,6 +1191,8 @@ static void start_run(struct life *l)
         uint64_t last = l->used_epoch > j->epoch ? l->used_epoch : j->epoch;
         if (last >= c.epoch)
             c.epoch = (last + 10) & ~(uint64_t)1;
+        /* Another's may be the last one as well. The caller says all the same that its own is
+         * fresh; that it is not, `highest` tells: none of its kin forgets what it has seen. */
         if (c.epoch > DS_EPOCH_MAX)
             c.epoch = DS_EPOCH_MAX;
         if (c.epoch <= last && j->nbatches == 0) {

@@ -254,6 +254,32 @@ Test(producer_rules, an_epoch_is_drawn_above_all_others)
     cr_assert_null(p.p);
 }
 
+/* The caller's word that its epoch, 7, was never used holds only above all that is known of. */
+Test(producer_rules, what_is_known_of_is_not_fresh)
+{
+    static const struct {
+        uint64_t highest, journal; /* 0: none */
+        const char *fates;
+    } row[] = {{0, 0, "+"}, {6, 6, "+"}, {7, 0, "?"}, {0, 7, "?"}, {8, 0, "?"}, {0, 8, "?"}};
+    for (size_t i = 0; i < COUNT(row); i++) {
+        struct play p = fixed(true);
+        struct ds_producer_journal from = {.epoch = row[i].journal};
+        p.c.highest = row[i].highest;
+        p.c.journal = row[i].journal > 0;
+        p.c.from = p.c.journal ? &from : NULL;
+        begin(&p);
+        append(&p, "a");
+        run(&p);
+        lose(&p, 0);
+        run(&p);
+        pass(&p, 1000);
+        stores_as(&p, 1, 204);
+        run(&p);
+        told(&p, row[i].fates);
+        end(&p);
+    }
+}
+
 /* Server epoch + 1 + r, r from 1 to 1023: others claim the next one. */
 static const struct {
     uint64_t random, above;
