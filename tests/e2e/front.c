@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,20 +134,21 @@ void front_start(struct front *f, const char *name, const char *upstream, const 
     cr_assert_fail("nginx did not start: %s", f->process->err_data.p);
 }
 
+/* Those of this process: others may have taken the same port for one where nobody listens. */
 size_t front_open(const struct front *f)
 {
-    char line[512];
-    size_t n = 0;
-    FILE *t = fopen("/proc/net/tcp", "re");
-    cr_assert_not_null(t);
-    while (fgets(line, sizeof line, t)) {
-        unsigned port, state;
-        if (sscanf(line, "%*u: %*x:%*x %*x:%x %x", &port, &state) == 2 && port == f->port &&
-            state == 1)
-            n++;
+    size_t open = 0;
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in a = {.sin_family = AF_UNSPEC};
+        struct tcp_info info;
+        socklen_t n = sizeof a, size = sizeof info;
+        if (getpeername(fd, (struct sockaddr *)&a, &n) == 0 && a.sin_family == AF_INET &&
+            ntohs(a.sin_port) == f->port &&
+            getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+            info.tcpi_state == TCP_ESTABLISHED)
+            open++;
     }
-    fclose(t);
-    return n;
+    return open;
 }
 
 size_t front_connections(const struct front *f, const char *protocol)

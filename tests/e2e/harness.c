@@ -52,7 +52,7 @@ unsigned e2e_stride(void)
 
 unsigned e2e_step_stride(void)
 {
-    return e2e_soak() > 1 ? 1 : e2e_sanitized() ? 15 : 5;
+    return e2e_soak() > 1 ? 1 : e2e_sanitized() ? 31 : 11;
 }
 
 unsigned long e2e_soak(void)

@@ -129,7 +129,7 @@ E2E(adapter_bad, answers_in_time_whatever_the_server_does)
                           ask_all(nobody, "\"errorCode\":\"NETWORK_ERROR\",\"message\"")};
     for (size_t i = 0; i < 3; i++)
         judge_all(w[i]);
-    cr_assert_lt(e2e_now() - began, 29500);
+    cr_assert(e2e_sanitized() || e2e_now() - began < 29500);
     scripted_stop(hanging);
     scripted_stop(dripping);
 }

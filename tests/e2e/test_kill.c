@@ -83,7 +83,7 @@ static unsigned killed_at_each(const struct plain *s, const char *what)
  * sense in. */
 static void killed_again_and_again(const struct plain *s, const char *what, unsigned steps)
 {
-    for (unsigned n = 1; n <= steps; n += e2e_soak() > 1 ? 1 : 5 * e2e_stride()) {
+    for (unsigned n = 1; n <= steps; n += e2e_step_stride()) {
         prepare(s);
         for (int i = 0; i < 6; i++) {
             struct e2e_process *p = run_with(s, what, n);

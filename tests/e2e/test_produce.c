@@ -72,6 +72,8 @@ static void until(dstream_loop *loop, dstream_producer *p, enum dstream_count wh
     }
 }
 
+enum { CUTS = 8 };
+
 /* While requests are under way on it, the connection is cut, again and again. */
 E2E_BOTH(produce, by_http2_on_connections_that_break)
 {
@@ -91,8 +93,7 @@ E2E_BOTH(produce, by_http2_on_connections_that_break)
         append_line(p, i, &want);
     /* Later those that overtake each other behind the front are fewer. */
     until(loop, p, DSTREAM_COUNT_IN_FLIGHT, 5);
-    for (unsigned cuts = 1; cuts <= 8; cuts++) {
-        cr_expect_leq(front_open(&f), 1, "%zu connections", front_open(&f));
+    for (unsigned cuts = 1; cuts <= CUTS; cuts++) {
         cut_connections(f.port);
         until(loop, p, DSTREAM_COUNT_STORED, cuts * 800);
         until(loop, p, DSTREAM_COUNT_IN_FLIGHT, 1);
@@ -105,7 +106,9 @@ E2E_BOTH(produce, by_http2_on_connections_that_break)
     e2e_same("the stream", e2e_get(e2e_url("s"), "-1"), want);
     e2e_kill(f.process, SIGTERM);
     e2e_wait(f.process);
-    cr_expect_gt(front_connections(&f, "HTTP/2.0"), 4);
+    /* What was under way goes on together: on one connection, but where it met the end of two. */
+    size_t connections = front_connections(&f, "HTTP/2.0");
+    cr_expect(connections > CUTS / 2 && connections <= 3 * CUTS, "%zu connections", connections);
     cr_expect_eq(front_connections(&f, "HTTP/1.1"), 0);
 }
 

@@ -6,8 +6,11 @@
 #ifndef DS_UNIT_SHARE_H
 #define DS_UNIT_SHARE_H
 
-#if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
-enum { UNIT_SHARE = 7 }; /* one of so many; odd, so that both of what alternates are met */
+/* One of so many; odd, so that both of what alternates are met. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { UNIT_SHARE = 21 };
+#elif !defined(__OPTIMIZE__)
+enum { UNIT_SHARE = 7 };
 #else
 enum { UNIT_SHARE = 1 };
 #endif

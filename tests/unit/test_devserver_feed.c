@@ -328,8 +328,9 @@ Test(devserver_feed, large_json_messages_arrive_as_they_are)
 
 Test(devserver_feed, a_large_event_is_printed_in_slices)
 {
-    static char data[4000000];
-    struct fixture *f = begin("image/png", data, sizeof data, sizeof data);
+    const size_t size = 4000000;
+    char *data = calloc(1, size);
+    struct fixture *f = begin("image/png", data, size, size);
     char to[4096];
     size_t n, most = 0;
     while (ds_feed_take(&f->feed, to, sizeof to, &n, 0, WALL) == DS_FEED_BYTES)
@@ -337,6 +338,7 @@ Test(devserver_feed, a_large_event_is_printed_in_slices)
     cr_expect_leq(most, 128 * 1024, "%zu", most);
     cr_expect_eq(f->feed.out.cap, 0, "an idle client holds %zu", f->feed.out.cap);
     end(f);
+    free(data);
 }
 
 Test(devserver_feed, without_memory_it_says_so)

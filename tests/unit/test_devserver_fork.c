@@ -192,12 +192,11 @@ Test(devserver_fork, a_source_is_kept_for_its_forks)
 Test(devserver_fork, a_refused_one_takes_no_hold)
 {
     struct ds_store *st = new_store(MAX);
-    static char big[MAX + 1];
+    char *big = calloc(1, MAX + 1);
     struct ds_stream *s = make(st, "/s", "application/json"), *f;
     struct ds_stream_spec type = {.path = "/f", .type = "text/plain", .fork_of = "/s"};
     struct ds_stream_spec json = {.path = "/f", .fork_of = "/s", .body = "[", .body_len = 1};
-    struct ds_stream_spec full = {
-        .path = "/f", .fork_of = "/s", .body = big, .body_len = sizeof big};
+    struct ds_stream_spec full = {.path = "/f", .fork_of = "/s", .body = big, .body_len = MAX + 1};
     struct ds_stream_spec none = {.path = "/f", .fork_of = "/none"};
     struct ds_stream_spec self = {.path = "/f", .fork_of = "/f"};
     cr_expect_eq(ds_store_create(st, &type, NOW, &f), DS_STORED_SOURCE_TYPE);
@@ -217,6 +216,7 @@ Test(devserver_fork, a_refused_one_takes_no_hold)
         cr_expect_eq(s->forks, whole);
     }
     ds_store_free(st);
+    free(big);
 }
 
 Test(devserver_fork, lifetimes_are_inherited_or_given)
@@ -273,7 +273,7 @@ Test(devserver_fork, forks_of_forks_are_bounded)
 /* What has expired goes in any order while room is looked for, with what it was kept for. */
 Test(devserver_fork, a_sweep_takes_whole_families)
 {
-    static char big[MAX - 20000];
+    char *big = calloc(1, MAX - 20000);
     for (unsigned seed = 1; seed < 200; seed++) {
         struct ds_store *st = new_store(MAX);
         char path[16], of[16];
@@ -294,7 +294,7 @@ Test(devserver_fork, a_sweep_takes_whole_families)
                 ds_store_delete(st, s);
         }
         struct ds_stream *s = make(st, "/s", "a/b");
-        struct ds_append a = {.type = "a/b", .body = big, .body_len = sizeof big};
+        struct ds_append a = {.type = "a/b", .body = big, .body_len = MAX - 20000};
         s->touched = NOW;
         cr_assert_eq(ds_store_append(st, s, &a, NOW + 1000), DS_STORED_OK);
         struct ds_stream_spec spec = {.path = "/t", .body = big, .body_len = 19000};
@@ -305,6 +305,7 @@ Test(devserver_fork, a_sweep_takes_whole_families)
         }
         ds_store_free(st);
     }
+    free(big);
 }
 
 /* A character that lies on both sides of a fork arrives as one. */

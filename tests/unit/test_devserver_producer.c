@@ -5,6 +5,7 @@
 #include "devserver/producers.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -299,7 +300,7 @@ Test(devserver_producer, they_count_against_the_bound)
 Test(devserver_producer, the_account_is_even)
 {
     struct ds_store *st = new_store(MAX);
-    static char big[MAX];
+    char *big = calloc(1, MAX);
     char id[32];
     for (int round = 0; round < 50; round++) {
         struct ds_stream *s = make(st, "/s", "a/b");
@@ -319,6 +320,7 @@ Test(devserver_producer, the_account_is_even)
     struct ds_append a = {.type = "a/b", .body = big, .body_len = MAX - 1000};
     cr_expect_eq(ds_store_append(st, s, &a, NOW), DS_STORED_OK);
     ds_store_free(st);
+    free(big);
 }
 
 Test(devserver_producer, without_memory_nothing_changes)

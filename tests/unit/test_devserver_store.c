@@ -4,6 +4,7 @@
 #include "devserver/store.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -287,7 +288,7 @@ Test(devserver_store, times_run_out)
 
 Test(devserver_store, what_is_stored_is_bounded)
 {
-    static char big[MAX + 1];
+    char *big = calloc(1, MAX + 1);
     struct ds_store *st = new_store(MAX);
     struct ds_stream_spec spec = {
         .path = "/old", .type = "a/b", .has_ttl = true, .ttl = 1, .body = big, .body_len = 60000};
@@ -304,6 +305,7 @@ Test(devserver_store, what_is_stored_is_bounded)
     ds_store_delete(st, s);
     cr_expect_eq(add(st, other, big, 60000), DS_STORED_OK);
     ds_store_free(st);
+    free(big);
 }
 
 Test(devserver_store, without_memory_nothing_changes)

@@ -152,13 +152,15 @@ static void play_day(const int64_t *times, size_t n, uint64_t speed, bool held_u
 
 Test(player, a_day_takes_a_day)
 {
-    static int64_t times[200000];
-    size_t n = write_day(times, COUNT(times));
+    enum { MOST = 200000 };
+    int64_t *times = calloc(MOST, sizeof *times);
+    size_t n = write_day(times, MOST);
     cr_assert_gt(n, 5000);
     play_day(times, n, 1000, false);
     play_day(times, n, 1000, true);
     play_day(times, n, 500, false);
     play_day(times, n, 20000, false);
+    free(times);
 }
 
 /* --- from where to where ---------------------------------------------------------------------- */

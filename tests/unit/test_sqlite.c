@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "home.h"
+#include "share.h"
 #include "store/sqlite.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -681,7 +682,7 @@ static void fail_at_each(const char *sql, int code)
 {
     enum dstream_code why;
     fail_from_now();
-    for (long n = 0;; n++) {
+    for (long n = 0;; n += UNIT_SHARE) {
         clear();
         if (sql)
             do_once(sql);
@@ -709,7 +710,7 @@ static void die_at_each(const char *sql, bool machine)
     int *said = mmap(NULL, sizeof *said, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     cr_assert_neq(said, MAP_FAILED);
     fail_from_now();
-    for (long n = 0;; n++) {
+    for (long n = 0;; n += UNIT_SHARE) {
         clear();
         if (sql)
             do_once(sql);
