@@ -68,19 +68,22 @@ static enum dstream_code add_names(struct ds_cli *c, char *text, const char ***a
 
 static enum dstream_code read_file(const char *path, struct ds_buf *out, struct dstream_error *err)
 {
+    errno = 0;
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
     char piece[4096];
     size_t n;
     enum dstream_code rc = DSTREAM_OK;
-    errno = 0;
     while (f && rc == DSTREAM_OK && (n = fread(piece, 1, sizeof piece, f)) > 0)
         rc = ds_buf_add(out, piece, n);
     if (!f || ferror(f))
         rc = DSTREAM_ERR_IO;
+    if (rc == DSTREAM_ERR_IO)
+        ds_error_set(err, errno == ENOENT ? DSTREAM_ERR_NOT_FOUND : rc, "--list: %s: %s", path,
+                     strerror(errno));
     if (f && f != stdin)
         (void)fclose(f);
     if (rc == DSTREAM_ERR_IO)
-        return ds_error_set(err, rc, "--list: %s: %s", path, strerror(errno));
+        return err->code;
     return rc == DSTREAM_OK && ds_buf_str(out)
                ? rc
                : ds_error_set(err, DSTREAM_ERR_LIMIT, "--list: %s: it is too large", path);

@@ -181,9 +181,9 @@ E2E_EMBEDDED(export_dir, names_come_from_a_list_too_and_never_leave_the_director
                     e2e_path("new"));
     e2e_status(p, 2);
     cr_assert_not(e2e_exists(e2e_path("new")));
-    e2e_status(
-        dstream_run("export", "--url", e2e_url(""), "--list", e2e_path("no-list"), "-d", dir()),
-        74);
+    p = dstream_run("export", "--url", e2e_url(""), "--list", e2e_path("no-list"), "-d", dir());
+    e2e_status(p, 66);
+    cr_assert(reading_said(p, "no-list: No such file"));
     e2e_status(dstream_run("export", "--url", e2e_url(""), w[0].url, "-d", dir(), "-o", exported()),
                2);
     e2e_status(dstream_run("export", "--url", e2e_url(""), w[0].url, "-d", e2e_path("none/d")), 74);
