@@ -228,7 +228,7 @@ static const char *set_until(struct ds_cli_options *o, const struct ds_option *s
     if (o->command == DS_CMD_REPLAY) {
         o->until = NULL;
         return strcmp(value, "end") == 0 || (ds_cli_parse_from(value, &o->until, &o->until_skip) &&
-                                             !ds_token_is_sentinel(o->until))
+                                             (o->until_skip > 0 || !ds_token_is_sentinel(o->until)))
                    ? NULL
                    : "end, or OFFSET[,SKIP] with SKIP a number";
     }

@@ -156,6 +156,8 @@ Test(options, wrong_ones_are_refused_with_what_is_wrong)
         {"read u --retry-max-delay 0", "wanted is a duration above 0"},
         {"read u --retry -1", "--retry -1: wanted is a number from 0 up"},
         {"read u --until later", "--until later: wanted is end or closed"},
+        {"replay f --until -1", "--until -1: wanted is end, or OFFSET[,SKIP]"},
+        {"replay f --until now", "--until now: wanted is end, or OFFSET[,SKIP]"},
         {"read u --require more", "wanted is end or closed"},
         {"read u --live poll", "wanted is auto, sse or long-poll"},
         {"read u -F words", "wanted is auto, raw, ndjson, lines, envelope or sse"},
@@ -179,6 +181,25 @@ Test(options, wrong_ones_are_refused_with_what_is_wrong)
         cr_expect(strstr(ds_buf_str(&p.why), cases[i].says), "%s: %s", cases[i].line,
                   ds_buf_str(&p.why));
         cr_expect_not(strstr(ds_buf_str(&p.why), "secret"));
+        done(&p);
+    }
+}
+
+Test(options, a_replay_ends_at_any_position_that_is_printed)
+{
+    static const struct {
+        const char *line, *until;
+        uint64_t skip;
+    } cases[] = {
+        {"replay f --until 3-4", "3-4", 0},
+        {"replay f --until 3-4,5", "3-4", 5},
+        {"replay f --until -1,2", "-1", 2},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct parse p;
+        cr_assert_eq(parse(&p, cases[i].line), DSTREAM_OK, "%s", cases[i].line);
+        cr_expect_str_eq(p.o.until, cases[i].until);
+        cr_expect_eq(p.o.until_skip, cases[i].skip);
         done(&p);
     }
 }
