@@ -134,6 +134,11 @@ static int check_options(struct ds_cli *c)
         return ds_cli_usage(c, "--list is for --directory and --sqlite");
     if (o->rotate_name && !rotates(o))
         return ds_cli_usage(c, "--rotate-name is for --rotate-size and --rotate-time");
+    if (o->rotate_name && o->directory && !ds_segment_has_file(o->rotate_name))
+        return ds_cli_usage(c,
+                            "--rotate-name %s: in a directory it needs %%b and %%e, so that no "
+                            "two streams come to the same name",
+                            o->rotate_name);
     if (c->nargs == 0 && !o->list)
         return ds_cli_usage(c, "no stream is named");
     if (o->sqlite)

@@ -670,7 +670,7 @@ const struct ds_option ds_option_table[] = {
     {"rotate-name", 0, "PATTERN", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "rotate-name",
      "How segments are called: %b is the name of FILE up to its ending, %e the ending, %n the "
      "number of the segment, %t when its data began. The default is %b-%n%e, as "
-     "orders-000001.ndjson.",
+     "orders-000001.ndjson. There has to be %n, with --directory %b and %e as well.",
      set_segment, AT(rotate_name)},
     {"exec", 0, "COMMAND", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "exec",
      "Run COMMAND, by the shell, for each portion of the stream, one after another: the portion is "

@@ -22,6 +22,16 @@ bool ds_segment_valid(const char *pattern)
     return numbered;
 }
 
+bool ds_segment_has_file(const char *pattern)
+{
+    bool name = false, ending = false;
+    for (const char *p = pattern; (p = strchr(p, '%')) != NULL; p += 2) {
+        name = name || p[1] == 'b';
+        ending = ending || p[1] == 'e';
+    }
+    return name && ending;
+}
+
 /* Where the name's ending begins. */
 static size_t ending_of(const char *file)
 {

@@ -194,6 +194,8 @@ E2E_EMBEDDED(rotate, its_names_and_its_usage)
                               "%b", NULL},
         (const char *const[]){"export", w.url, "-o", OUT, "--rotate-size", "9", "--rotate-name",
                               "../%n", NULL},
+        (const char *const[]){"export", w.url, "-d", OUT, "--rotate-size", "9", "--rotate-name",
+                              "%b-%n", NULL},
         (const char *const[]){"export", w.url, "-o", OUT, "--rotate-size", "0", NULL},
         (const char *const[]){"export", w.url, "-o", OUT, "--rotate-time", "0s", NULL},
         (const char *const[]){"export", w.url, "-o", OUT, "--rotate-size", "9", "-S",

@@ -20,6 +20,15 @@
 /* --- names ------------------------------------------------------------------------------------
  */
 
+Test(segments, of_several_files_have_the_names_of_these)
+{
+    cr_expect(ds_segment_has_file(DS_SEGMENT_PATTERN));
+    cr_expect(ds_segment_has_file("%%%e%b%n"));
+    cr_expect_not(ds_segment_has_file("%b-%n"));
+    cr_expect_not(ds_segment_has_file("%n%e"));
+    cr_expect_not(ds_segment_has_file("%%b-%%e-%n"));
+}
+
 Test(segments, have_names_by_a_pattern)
 {
     static const struct {
