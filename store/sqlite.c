@@ -377,13 +377,16 @@ static enum dstream_code read_stream(struct ds_sqlite *d, sqlite3_stmt *q,
     out->id = sqlite3_column_int64(q, 0);
     out->revision = sqlite3_column_int64(q, 1);
     enum dstream_code rc = ds_checkpoint_read(&out->at, line ? line : "", n, d->at.path, err);
-    if (rc == DSTREAM_OK && (!same_text(q, 3, out->at.url) || !same_text(q, 4, out->at.offset) ||
-                             (uint64_t)sqlite3_column_int64(q, 5) != out->at.skip))
-        rc = ds_error_set(err, DSTREAM_ERR_STATE_CORRUPT,
-                          "%s: the row of %.200s in " DS_SQLITE_STREAMS
-                          " was changed by hand: --reset forgets it",
-                          d->at.path, out->at.url);
-    return rc;
+    if (rc != DSTREAM_OK && rc != DSTREAM_ERR_STATE_CORRUPT)
+        return rc;
+    if (rc == DSTREAM_OK && same_text(q, 3, out->at.url) && same_text(q, 4, out->at.offset) &&
+        (uint64_t)sqlite3_column_int64(q, 5) == out->at.skip)
+        return rc;
+    const char *url = (const char *)sqlite3_column_text(q, 3);
+    return ds_error_set(err, DSTREAM_ERR_STATE_CORRUPT,
+                        "%s: the row of %.200s in " DS_SQLITE_STREAMS
+                        " was changed by hand, or is of another release: --reset forgets it",
+                        d->at.path, url ? url : "a stream");
 }
 
 static int find_rows(struct ds_sqlite *d, struct ds_sqlite_stream *s)

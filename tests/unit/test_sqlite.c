@@ -309,6 +309,8 @@ Test(sqlite, a_position_that_was_changed_by_hand_is_not_taken)
         do_once(sql);
         cr_expect_eq(ds_sqlite_find(d, "http://h/s", &s, &err), DSTREAM_ERR_STATE_CORRUPT, "%s",
                      changes[i]);
+        cr_expect(strstr(err.message, "the row of http://h/s in"), "%s", err.message);
+        cr_expect_not(strstr(err.message, "remove it"), "%s", err.message);
         cr_expect_eq(s.id, 1);
         do_once("UPDATE dstream_streams SET (\"offset\", skip, state) = "
                 "(SELECT \"offset\", skip, state FROM kept)");
