@@ -586,8 +586,8 @@ E2E_EMBEDDED(adapter_bad, batches_through_faults_are_stored_once)
 
 #define LARGE ((size_t)16 << 20)
 
-/* A line's data of 16 MiB, each kind of character in it; what it means, and how that is told. */
-static struct e2e_bytes large_data(struct e2e_bytes *means, struct e2e_bytes *told)
+/* A line's data of that size, each kind of character in it; what it means, and how that is told. */
+static struct e2e_bytes large_data(size_t size, struct e2e_bytes *means, struct e2e_bytes *told)
 {
     static const struct {
         const char *in, *means, *told;
@@ -598,7 +598,7 @@ static struct e2e_bytes large_data(struct e2e_bytes *means, struct e2e_bytes *to
                  {"\\\"\\\\", "\"\\", "\\\"\\\\"},
                  {"\\ud83d\\ude00", "\xF0\x9F\x98\x80", "\xF0\x9F\x98\x80"}};
     struct e2e_bytes in = {0};
-    for (size_t i = 0; in.n < LARGE; i++) {
+    for (size_t i = 0; in.n < size; i++) {
         size_t k = i % 16 < 6 ? i % 16 : 0;
         e2e_add_text(&in, parts[k].in);
         e2e_add_text(means, parts[k].means);
@@ -619,22 +619,42 @@ static void tells_large(struct session *s, struct e2e_bytes told)
              told);
 }
 
-E2E_BOTH(adapter_bad, lines_of_16_mib)
+/* By this command, which has all but its data. */
+static void takes_large(struct session *s, const char *command, struct e2e_bytes data,
+                        struct e2e_bytes means)
 {
-    struct session *s = session_start(e2e_base());
-    struct e2e_bytes means = {0}, told = {0}, data = large_data(&means, &told), line = {0};
+    struct e2e_bytes line = {0};
     session_expect(s,
                    "{\"type\":\"create\",\"path\":\"/v1/stream/s\",\"contentType\":\"text/plain\"}",
                    "*\"success\":true*", 0);
-    e2e_add_text(&line, "{\"type\":\"append\",\"path\":\"/v1/stream/s\",\"data\":\"");
+    e2e_add_text(&line, command);
     e2e_add(&line, data.p, data.n);
     e2e_add_text(&line, "\"}");
     session_send(s, line);
     const char *answer = session_reply(s);
     cr_assert(strstr(answer, "\"success\":true"), "%.500s", answer);
     e2e_same("what is stored", e2e_get(e2e_url("s"), "-1"), means);
+}
+
+E2E_BOTH(adapter_bad, lines_of_16_mib)
+{
+    struct session *s = session_start(e2e_base());
+    struct e2e_bytes means = {0}, told = {0}, data = large_data(LARGE, &means, &told);
+    takes_large(s, "{\"type\":\"append\",\"path\":\"/v1/stream/s\",\"data\":\"", data, means);
     if (e2e_kind() == E2E_REFERENCE)
         tells_large(s, told);
+    session_end(s);
+}
+
+/* More than a batch of several holds by default. */
+E2E_EMBEDDED(adapter_bad, a_producers_message_of_2_mib)
+{
+    struct session *s = session_start(e2e_base());
+    struct e2e_bytes means = {0}, told = {0}, data = large_data(LARGE / 8, &means, &told);
+    takes_large(s,
+                "{\"type\":\"idempotent-append\",\"path\":\"/v1/stream/s\",\"producerId\":\"p\","
+                "\"epoch\":0,\"autoClaim\":false,\"data\":\"",
+                data, means);
     session_end(s);
 }
 

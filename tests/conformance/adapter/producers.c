@@ -10,11 +10,12 @@
 
 #define DELIVERY_MS 18000 /* without progress: sooner than the answer is due */
 #define BATCH_BYTES ((size_t)1 << 20)
+#define ALONE_BYTES ((size_t)1 << 30) /* for one that travels alone anyway */
 
 /* What came of the last batch. */
 struct last {
     char offset[1025];
-    bool duplicate;
+    bool duplicate, unknown;
     uint64_t sequence, epoch;
 };
 
@@ -22,6 +23,7 @@ static void on_result(void *ctx, dstream_producer *p, const dstream_result *r)
 {
     struct last *last = ctx;
     (void)p;
+    last->unknown |= dstream_result_fate(r) == DSTREAM_FATE_UNKNOWN;
     if (dstream_result_fate(r) != DSTREAM_FATE_STORED)
         return;
     strcpy(last->offset, dstream_result_offset(r));
@@ -72,6 +74,7 @@ static struct cached *want_cached(struct command *c)
     dstream_options *o = new_options(c->a);
     dstream_options_set_in_flight(o, 1);
     dstream_options_set_linger(o, 0);
+    dstream_options_set_batch(o, ALONE_BYTES, SIZE_MAX);
     dstream_producer *p = open_producer(c, o);
     dstream_options_free(o);
     if (!p)
@@ -125,6 +128,43 @@ static void drop_failed(struct command *c, struct cached *x)
         forget_producer(c->a, x);
 }
 
+/* --- the one that lives on -------------------------------------------------------------------- */
+
+/* False: it has failed, and that is answered. */
+typedef bool job(struct command *c, dstream_producer *p);
+
+static bool try_cached(struct command *c, struct cached *x, job *f, struct last *last)
+{
+    *last = (struct last){.offset = ""};
+    dstream_producer_on_result(x->producer, on_result, last);
+    bool good = f(c, x->producer);
+    dstream_producer_on_result(x->producer, NULL, NULL);
+    return good;
+}
+
+/* One that has written does not claim again once another has taken over, lest the two go on like
+ * that for ever. Here it is to, for each command: what was refused is for one that begins anew. */
+static bool is_overtaken(const struct command *c, const struct cached *x, const struct last *last)
+{
+    return get_bool(c, "autoClaim") && !last->unknown &&
+           dstream_producer_phase(x->producer) == DSTREAM_PRODUCER_FENCED;
+}
+
+/* False: it has failed, and that is answered. */
+static bool on_cached(struct command *c, job *f, struct last *last)
+{
+    struct cached *x = want_cached(c);
+    bool good = x && try_cached(c, x, f, last);
+    if (x && !good && is_overtaken(c, x, last)) {
+        forget_producer(c->a, x);
+        x = want_cached(c);
+        good = x && try_cached(c, x, f, last);
+    }
+    if (x)
+        drop_failed(c, x);
+    return good;
+}
+
 /* --- one message ------------------------------------------------------------------------------ */
 
 static void reply_sequence(struct command *c, const struct last *last)
@@ -152,14 +192,15 @@ static bool flush(struct command *c, dstream_producer *p)
     return rc == DSTREAM_OK;
 }
 
+static bool append_one(struct command *c, dstream_producer *p)
+{
+    return write_one(c, p, json_get(c->in, "data")) && flush(c, p);
+}
+
 void run_producer_append(struct command *c)
 {
-    struct last last = {.offset = ""};
-    struct cached *x = want_cached(c);
-    if (!x)
-        return;
-    dstream_producer_on_result(x->producer, on_result, &last);
-    if (write_one(c, x->producer, json_get(c->in, "data")) && flush(c, x->producer)) {
+    struct last last;
+    if (on_cached(c, append_one, &last)) {
         reply(c);
         reply_int(c, "status", 200);
         if (last.offset[0])
@@ -167,8 +208,6 @@ void run_producer_append(struct command *c)
         reply_bool(c, "duplicate", last.duplicate);
         reply_sequence(c, &last);
     }
-    dstream_producer_on_result(x->producer, NULL, NULL);
-    drop_failed(c, x);
 }
 
 /* --- many at once ----------------------------------------------------------------------------- */
@@ -233,15 +272,12 @@ static bool close_stream(struct command *c, dstream_producer *p)
 
 void run_producer_close(struct command *c)
 {
-    struct cached *x = want_cached(c);
-    if (!x)
-        return;
-    if (close_stream(c, x->producer)) {
+    struct last last;
+    if (on_cached(c, close_stream, &last)) {
         reply(c);
         reply_int(c, "status", 200);
-        reply_text(c, "finalOffset", dstream_producer_final_offset(x->producer));
+        reply_text(c, "finalOffset", dstream_producer_final_offset(find_cached(c)->producer));
     }
-    drop_failed(c, x);
 }
 
 void run_producer_detach(struct command *c)
