@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@ struct reading {
     struct command *c;
     dstream_reader *reader;
     enum dstream_live live;
+    bool again;   /* begun a second time */
     int64_t most; /* chunks */
     bool up_to_date_is_enough;
     int64_t count;
@@ -18,6 +20,59 @@ struct reading {
     char cursor[1025];  /* of it */
     bool up_to_date, closed;
 };
+
+/* --- the reader ------------------------------------------------------------------------------- */
+
+/* A mode that is asked for by name is gone into at once, by what is known of the type. */
+static dstream_options *options(const struct reading *r)
+{
+    dstream_options *o = new_options(r->c->a);
+    const struct path *p = find_path(r->c->a, get_text(r->c, "path", ""));
+    bool at_once = r->live == DSTREAM_LIVE_SSE || r->live == DSTREAM_LIVE_LONG_POLL;
+    dstream_options_set_live(o, r->live);
+    dstream_options_set_live_at_once(o, at_once);
+    if (at_once && p && !r->again && dstream_options_set_type(o, p->type) != DSTREAM_OK)
+        abort();
+    return o;
+}
+
+/* False: it has failed, and that is answered. */
+static bool open_reader(struct reading *r, const char *offset)
+{
+    struct command *c = r->c;
+    dstream_options *o = options(r);
+    enum dstream_code rc = dstream_options_set_start(o, offset, 0);
+    if (rc != DSTREAM_OK) /* the library does not send it; a server would say 400 */
+        fail(c, "INVALID_OFFSET", 400, "offset %s: %s", offset, dstream_code_text(rc));
+    else if ((rc = dstream_reader_open(&r->reader, c->a->loop, c->url.p, o)) != DSTREAM_OK)
+        fail_code(c, rc, "the reader");
+    else
+        snprintf(r->offset, sizeof r->offset, "%s", offset);
+    dstream_options_free(o);
+    return r->reader;
+}
+
+/* It looks like another stream than the one asked for: its tail lies before the offset, or it is of
+ * another type than was known. Here offsets are the server's to judge, and somebody else may have
+ * made it anew. */
+static bool is_other(const struct reading *r)
+{
+    enum dstream_code code = dstream_error_code(dstream_reader_error(r->reader));
+    return code == DSTREAM_ERR_STREAM_RESET && r->count == 0 && !r->again;
+}
+
+/* From where the server says that it ends, by whatever type it has. */
+static bool begin_again(struct reading *r)
+{
+    char offset[sizeof r->offset];
+    const char *tail = dstream_reader_last_offset(r->reader);
+    bool beyond = tail[0] && strcmp(tail, r->offset) < 0;
+    snprintf(offset, sizeof offset, "%s", beyond ? tail : r->offset);
+    dstream_reader_free(r->reader);
+    r->reader = NULL;
+    r->again = true;
+    return open_reader(r, offset);
+}
 
 /* --- units ------------------------------------------------------------------------------------ */
 
@@ -93,6 +148,10 @@ static bool take_units(struct reading *r)
             fail(r->c, "TIMEOUT", 0, "the end was not reached in time");
             return false;
         case DSTREAM_NEXT_ERROR:
+            if (is_other(r) && begin_again(r))
+                break;
+            if (!r->reader)
+                return false;
             fail_with(r->c, dstream_reader_error(r->reader), NULL);
             return false;
         }
@@ -127,35 +186,6 @@ static void take_limits(struct reading *r)
     c->deadline = began + (limit < most ? limit : most);
     r->most = get_int(c, "maxChunks", 100);
     r->up_to_date_is_enough = get_bool(c, "waitForUpToDate");
-}
-
-/* A mode that is asked for by name is gone into at once, by what is known of the type. */
-static dstream_options *options(const struct reading *r)
-{
-    dstream_options *o = new_options(r->c->a);
-    const struct path *p = find_path(r->c->a, get_text(r->c, "path", ""));
-    bool at_once = r->live == DSTREAM_LIVE_SSE || r->live == DSTREAM_LIVE_LONG_POLL;
-    dstream_options_set_live(o, r->live);
-    dstream_options_set_live_at_once(o, at_once);
-    if (at_once && p && dstream_options_set_type(o, p->type) != DSTREAM_OK)
-        abort();
-    return o;
-}
-
-static bool open_reader(struct reading *r)
-{
-    struct command *c = r->c;
-    const char *offset = get_text(c, "offset", "-1");
-    dstream_options *o = options(r);
-    enum dstream_code rc = dstream_options_set_start(o, offset, 0);
-    if (rc != DSTREAM_OK) /* the library does not send it; a server would say 400 */
-        fail(c, "INVALID_OFFSET", 400, "offset %s: %s", offset, dstream_code_text(rc));
-    else if ((rc = dstream_reader_open(&r->reader, c->a->loop, c->url.p, o)) != DSTREAM_OK)
-        fail_code(c, rc, "the reader");
-    else
-        strcpy(r->offset, offset);
-    dstream_options_free(o);
-    return r->reader;
 }
 
 /* Of the answers with data; without any, of the last. Where there was none a long-poll has ended
@@ -200,7 +230,7 @@ void run_read(struct command *c)
     if (!take_live(&r))
         return;
     take_limits(&r);
-    if (open_reader(&r) && take_units(&r))
+    if (open_reader(&r, get_text(c, "offset", "-1")) && take_units(&r))
         answer(&r);
     dstream_reader_free(r.reader);
     text_free(&r.chunks);
