@@ -131,8 +131,15 @@ void fail_with(struct command *c, const dstream_error *e, const char *more)
     const char *name = name_status(c, code, status);
     if (code == DSTREAM_ERR_CLOSED)
         status = 409;
-    fail(c, name ? name : name_code(code), name ? status : 0, "%s (%s)", dstream_error_message(e),
-         dstream_code_name(code));
+    if (code == DSTREAM_ERR_INPUT) { /* what is no JSON is not sent. A server would say this */
+        name = "UNEXPECTED_STATUS";
+        status = 400;
+    }
+    if (name)
+        fail(c, name, status, "%s (%s, %d)", dstream_error_message(e), dstream_code_name(code),
+             status);
+    else
+        fail(c, name_code(code), 0, "%s (%s)", dstream_error_message(e), dstream_code_name(code));
     if (more)
         text_adds(reply_member(c, "details"), more);
 }

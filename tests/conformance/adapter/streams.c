@@ -44,19 +44,32 @@ static void reply_offset(struct command *c, const dstream_call *call)
 
 /* --- create ----------------------------------------------------------------------------------- */
 
+/* What the library does not send. A server would say 400. */
+static bool expiry_is_sound(struct command *c)
+{
+    bool good = get_int(c, "ttlSeconds", 1) >= 0 && !(has(c, "ttlSeconds") && has(c, "expiresAt"));
+    if (!good)
+        fail(c, "UNEXPECTED_STATUS", 400,
+             "no ttlSeconds that a stream can have, or expiresAt beside it");
+    return good;
+}
+
+static bool set_expiry(struct command *c, dstream_call *call)
+{
+    uint64_t ttl = (uint64_t)get_int(c, "ttlSeconds", 1);
+    const char *at = get_text(c, "expiresAt", NULL);
+    return expiry_is_sound(c) &&
+           (!has(c, "ttlSeconds") || is_set(c, dstream_call_set_ttl(call, ttl), "ttlSeconds")) &&
+           (!at || is_set(c, dstream_call_set_expires(call, at), "expiresAt"));
+}
+
 static bool set_up_create(struct command *c, dstream_call *call)
 {
     const struct json *data = json_get(c->in, "data");
-    int64_t ttl = get_int(c, "ttlSeconds", 1);
     if (!is_set(c, dstream_call_set_type(call, get_text(c, "contentType", TYPE_DEFAULT)),
                 "contentType"))
         return false;
-    if (has(c, "ttlSeconds") &&
-        !is_set(c, ttl < 0 ? DSTREAM_ERR_ARGUMENT : dstream_call_set_ttl(call, (uint64_t)ttl),
-                "ttlSeconds"))
-        return false;
-    if (has(c, "expiresAt") &&
-        !is_set(c, dstream_call_set_expires(call, get_text(c, "expiresAt", NULL)), "expiresAt"))
+    if (!set_expiry(c, call))
         return false;
     if (data && data->n > 0 && !is_set(c, dstream_call_set_content(call, data->p, data->n), "data"))
         return false;
