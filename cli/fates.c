@@ -76,7 +76,7 @@ static void add_range(struct ds_buf *b, const struct ds_fates *f, const struct d
         add_number(b, r->count == 1 ? "message " : "messages ", r->first + 1);
     if (counted && r->count > 1)
         add_number(b, " to ", r->first + r->count);
-    if (r->to == 0 || !f->supply->in_bytes)
+    if (r->to == 0 || !f->supply->bytes_of)
         return;
     if (counted)
         ds_buf_adds(b, ", ");
@@ -86,7 +86,15 @@ static void add_range(struct ds_buf *b, const struct ds_fates *f, const struct d
     } else {
         add_number(b, "up to byte ", r->to - 1);
     }
-    ds_buf_adds(b, " of the input");
+    ds_buf_addf(b, " of %s", f->supply->bytes_of);
+}
+
+/* What a journal has taken in, and could not bring about, is nothing that the next run begins with.
+ */
+static bool is_passed(const struct ds_fates *f, const struct ds_fate_range *r)
+{
+    return f->journal && r->count > 0 &&
+           (r->told == DS_TOLD_NOT_STORED || r->told == DS_TOLD_UNKNOWN);
 }
 
 /* One line for all of this kind. */
@@ -100,6 +108,7 @@ static void say(const struct ds_fates *f, enum ds_told told, bool earlier)
         [DS_TOLD_LEFT] = "not taken in, so that the next run begins with it",
     };
     const char *between = "";
+    bool passed = false;
     struct ds_buf b;
     ds_buf_init(&b, TEXT_MAX);
     for (size_t i = 0; i < f->n; i++) {
@@ -108,8 +117,11 @@ static void say(const struct ds_fates *f, enum ds_told told, bool earlier)
             continue;
         ds_buf_adds(&b, between);
         add_range(&b, f, r);
+        passed |= is_passed(f, r);
         between = "; ";
     }
+    if (passed)
+        ds_buf_adds(&b, ": the next run goes on behind");
     const char *text = b.len > 0 ? ds_buf_str(&b) : NULL;
     bool kept = told == DS_TOLD_KEPT;
     if (text)

@@ -37,12 +37,21 @@ struct ds_supply_ops {
     uint64_t (*end)(void *ctx, bool *closes);
 };
 
+/* How large a message may be at the most that is made of bytes without borders, where `max` bytes
+ * go into one. What is too large for the server is sent in smaller batches, but no message is cut.
+ */
+#define DS_SUPPLY_PIECE ((size_t)64 * 1024)
+static inline size_t ds_supply_piece(size_t max)
+{
+    return max < DS_SUPPLY_PIECE ? max : DS_SUPPLY_PIECE;
+}
+
 struct ds_supply {
     const struct ds_supply_ops *ops;
     void *ctx;
-    bool counted;   /* its messages have borders, and so numbers */
-    bool in_bytes;  /* marks are bytes of the input */
-    bool lf_behind; /* a message is a line only with an LF behind it */
+    bool counted;         /* its messages have borders, and so numbers */
+    const char *bytes_of; /* marks are bytes of this, for messages; NULL: they are not bytes */
+    bool lf_behind;       /* a message is a line only with an LF behind it */
 };
 
 #endif

@@ -98,7 +98,7 @@ enum dstream_code ds_supply_input_init(struct ds_supply_input *f, dstream_loop *
     *out = (struct ds_supply){.ops = &ops,
                               .ctx = f,
                               .counted = how != DS_MESSAGES_BYTES,
-                              .in_bytes = true,
+                              .bytes_of = "the input",
                               .lf_behind = how == DS_MESSAGES_JSON};
     enum dstream_code rc = ds_messages_init(&f->messages, how, max, json_depth);
     return rc == DSTREAM_OK ? ds_input_go_on(&f->input, mark, witness) : rc;

@@ -106,15 +106,19 @@ void ds_supply_player_init(struct ds_supply_player *s, struct ds_player *p, dstr
 {
     static const struct ds_supply_ops ops = {
         .next = next, .drop = drop, .hold = hold, .stop = stop, .error = error, .end = end};
-    *s = (struct ds_supply_player){.player = p, .loop = loop, .max = max, .mark = mark};
+    *s = (struct ds_supply_player){
+        .player = p, .loop = loop, .max = ds_supply_piece(max), .mark = mark};
     p->passed = mark;
     s->due.fire = wake;
     s->limit.fire = on_limit;
     s->limit.ctx = s;
     if (max_time >= 0)
         (void)ds_timer_set(loop, &s->limit, ds_loop_update(loop) + max_time);
-    *out = (struct ds_supply){
-        .ops = &ops, .ctx = s, .counted = p->in.about.json, .lf_behind = p->in.about.json};
+    *out = (struct ds_supply){.ops = &ops,
+                              .ctx = s,
+                              .counted = p->in.about.json,
+                              .bytes_of = p->in.about.json ? NULL : "what is copied",
+                              .lf_behind = p->in.about.json};
 }
 
 void ds_supply_player_free(struct ds_supply_player *s)

@@ -91,9 +91,9 @@ uint64_t fault_seed(uint64_t seed)
 
 const char *fault_name(enum fault f)
 {
-    static const char *const name[FAULTS] = {
+    static const char *const name[FAULTS + 1] = {
         "none",      "lost request", "lost answer", "cut answer", "late request", "late answer",
-        "straggler", "500",          "503",         "429",        "500 after"};
+        "straggler", "500",          "503",         "429",        "500 after",    "413"};
     return name[f];
 }
 
@@ -200,6 +200,13 @@ static bool only_delays(enum fault f)
     return f == FAULT_NONE || f == FAULT_LATE_REQUEST || f == FAULT_LATE_ANSWER;
 }
 
+static bool is_too_large(const struct fault_proxy *p, const char *head)
+{
+    size_t n;
+    const char *length = listener_field(head, "Content-Length", &n);
+    return p->plan.limit > 0 && length && strtoul(length, NULL, 10) > p->plan.limit;
+}
+
 /* Called under the lock. */
 static struct fate decide(struct fault_proxy *p, const char *head)
 {
@@ -210,6 +217,8 @@ static struct fate decide(struct fault_proxy *p, const char *head)
     if (!only_delays(fate.fault) && s->in_row >= p->plan.most)
         fate.fault = FAULT_NONE;
     s->in_row = only_delays(fate.fault) ? 0 : s->in_row + 1;
+    if (is_too_large(p, head))
+        fate.fault = FAULT_413;
     fate.line = tell(p, n.text, s->times, fate.fault);
     p->counts.requests++;
     p->counts.befell[fate.fault]++;
@@ -425,7 +434,7 @@ static void reset_now(int fd)
 static bool refuse(struct relay *r, const char *status)
 {
     char text[256];
-    bool later = status[0] != '5' || status[2] != '0';
+    bool later = strncmp(status, "503", 3) == 0 || strncmp(status, "429", 3) == 0;
     int n = snprintf(text, sizeof text, "HTTP/1.1 %s\r\n%s%s%sContent-Length: 0\r\n\r\n", status,
                      later ? "Retry-After: " : "", later ? r->p->plan.retry_after : "",
                      later ? "\r\n" : "");
@@ -451,6 +460,8 @@ static bool befall(struct relay *r, size_t n, const struct fate *fate)
         return refuse(r, "503 Service Unavailable");
     case FAULT_429:
         return refuse(r, "429 Too Many Requests");
+    case FAULT_413:
+        return refuse(r, "413 Content Too Large");
     case FAULT_LATE_REQUEST:
         hold(r->p, fate->draw);
         break;

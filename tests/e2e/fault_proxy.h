@@ -23,7 +23,9 @@ enum fault {
     FAULT_503,          /* the same, with Retry-After */
     FAULT_429,          /* the same */
     FAULT_500_AFTER,    /* the server takes it; the proxy answers 500 */
-    FAULTS
+    FAULTS,
+    /* Not one that is drawn: its body is over the limit; answered by the proxy. */
+    FAULT_413 = FAULTS
 };
 
 struct fault_plan {
@@ -35,6 +37,7 @@ struct fault_plan {
     unsigned most;
     const char *retry_after; /* of 503 and 429; NULL: "0" */
     int hold_ms;             /* the longest that anything is held back; 0: 20 */
+    size_t limit;            /* of a body, bytes; 0: none */
 };
 
 /* Every kind, `rate` of 1000 requests each; and nothing at all for 0. */
@@ -51,9 +54,9 @@ struct fault_proxy *fault_proxy_start(const char *server, const struct fault_pla
 const char *fault_proxy_url(const struct fault_proxy *p);
 
 struct fault_counts {
-    unsigned requests;       /* planned ones that have come */
-    unsigned forwarded;      /* of these, that went to the server */
-    unsigned befell[FAULTS]; /* what happened to them; their sum is `requests` */
+    unsigned requests;           /* planned ones that have come */
+    unsigned forwarded;          /* of these, that went to the server */
+    unsigned befell[FAULTS + 1]; /* what happened to them; their sum is `requests` */
 };
 struct fault_counts fault_proxy_counts(struct fault_proxy *p);
 /* Waits until nothing is held back any more: what may still reach the server has reached it. */

@@ -8,6 +8,7 @@
  */
 #include "config.h"
 
+#include "tests/e2e/fault_proxy.h"
 #include "tests/e2e/recording.h"
 
 #include <criterion/criterion.h>
@@ -152,6 +153,57 @@ E2E_EMBEDDED(copy, goes_on_anywhere)
         has(replayed, count, w.want);
     }
 }
+
+/* --- a server that refuses what is large ------------------------------------------------------ */
+
+/* Bytes are cut anywhere, so that they are sent in smaller batches. */
+E2E_EMBEDDED(copy, bytes_that_are_too_much_at_once)
+{
+    struct fault_plan plan = {.limit = 70000};
+    struct fault_proxy *proxy = fault_proxy_start(e2e_base(), &plan);
+    struct written w = written_begin(e2e_url("s"), TYPE_BINARY);
+    written_add(&w, 300000);
+    const char *through = fault_proxy_url(proxy);
+    struct e2e_process *p =
+        dstream_run("copy", w.url, e2e_url_at(through, "copy"), "--create", "--state", state());
+    e2e_status(p, 0);
+    has(e2e_url("copy"), "copied", w.want);
+    e2e_status(dstream_run("record", w.url, "-o", exported()), 0);
+    p = dstream_run("replay", exported(), "--to", e2e_url_at(through, "replayed"), "--create",
+                    "--speed", "max");
+    e2e_status(p, 0);
+    has(e2e_url("replayed"), "replayed", w.want);
+    cr_expect_gt(fault_proxy_counts(proxy).befell[FAULT_413], 1);
+    fault_proxy_stop(proxy);
+}
+
+/* What cannot be cut is refused for good: it is said that the next run goes on behind it. */
+E2E_EMBEDDED(copy, messages_that_are_too_large)
+{
+    struct fault_plan plan = {.limit = 100};
+    struct fault_proxy *proxy = fault_proxy_start(e2e_base(), &plan);
+    const char *through = fault_proxy_url(proxy);
+    char *url = e2e_url("s"), *copy = e2e_url_at(through, "copy");
+    e2e_create(url, TYPE_JSON);
+    e2e_append(url, TYPE_JSON, e2e_text(e2e_printf("[1,\"%0*d\",3]", 101, 2)));
+    e2e_close(url);
+    struct e2e_process *p = dstream_run("copy", url, copy, "--create", "--state", state());
+    e2e_status(p, 14);
+    e2e_says(p, "too large for the server (413)");
+    e2e_says(p, "stored: message 1");
+    e2e_says(p, "not stored: messages 2 to 3: the next run goes on behind");
+    e2e_status(dstream_run("copy", url, copy, "--state", state()), 0);
+    has(e2e_url("copy"), "but for them", e2e_text("1\n"));
+    struct written w = written_begin(e2e_url("bytes"), TYPE_BINARY);
+    written_add(&w, 101);
+    p = dstream_run("copy", w.url, e2e_url_at(through, "copied"), "--create");
+    e2e_status(p, 14);
+    e2e_says(p, "not stored: bytes 0 to 100 of what is copied");
+    cr_expect_null(strstr(p->err_data.p, "the next run"));
+    fault_proxy_stop(proxy);
+}
+
+/* --- what does not go together ---------------------------------------------------------------- */
 
 /* Whatever does not go together is refused, and nothing is written. */
 E2E_EMBEDDED(copy, refuses_what_does_not_go_together)
