@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 
 /* --- starting --------------------------------------------------------------------------------- */
 
-#define FDS 1024 /* a process with one stream has fewer */
+#define FDS 1024 /* what is given has lower numbers */
 static bool given[FDS];
 static bool noted;
 
@@ -28,12 +29,24 @@ void ds_child_note_given(void)
         given[fd] = fcntl(fd, F_GETFD) >= 0;
 }
 
+/* All that have so great a number. A kernel that does not know it (before 5.11) leaves them. */
+static void hide_from(unsigned fd)
+{
+#ifdef SYS_close_range
+    (void)syscall(SYS_close_range, fd, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
+#else
+    (void)fd;
+#endif
+}
+
 static void hide_our_own(void)
 {
     for (int fd = STDERR_FILENO + 1; noted && fd < FDS; fd++) {
         if (!given[fd])
             (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     }
+    if (noted)
+        hide_from(FDS);
 }
 
 /* In the child. What was ignored when we began (nohup) stays so; what we ignore does not. */

@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/text.h"
+#include "cli/child.h"
 #include "cli/credentials.h"
 #include "cli/headers.h"
 #include "cli/notify.h"
@@ -458,6 +459,7 @@ static void hold_descriptors(void)
 int ds_cli_main(int argc, char **argv)
 {
     hold_descriptors();
+    ds_child_note_given();
     struct ds_cli c = {.limits = ds_limits_default(), .err = stderr};
     ds_cli_options_init(&c.opt);
     ds_cli_hooks(&c);

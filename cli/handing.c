@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/child.h"
 #include "cli/format.h"
 #include "cli/hand.h"
 #include "cli/run.h"
@@ -372,11 +371,9 @@ static int check_options(struct ds_cli *c)
     return DS_EXIT_OK;
 }
 
-/* Before anything is opened, so that it is not taken for what we opened ourselves. */
 static int check_fd(struct ds_cli *c)
 {
     int fd = c->opt.ack_fd, flags = fd < 0 ? 0 : fcntl(fd, F_GETFL);
-    ds_child_note_given();
     if (fd < 0)
         return DS_EXIT_OK;
     if (fd == STDOUT_FILENO || fd == STDERR_FILENO)

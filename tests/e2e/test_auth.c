@@ -177,6 +177,28 @@ E2E(auth, a_command_that_goes_on_is_ended_by_a_signal)
     interrupted("trap '' TERM; echo Bearer x; exec >&-");
 }
 
+/* The second time there is a connection, which libcurl does not hide. */
+E2E(auth, a_command_gets_no_descriptors_of_ours)
+{
+    struct guarded g = {.never = false};
+    struct scripted *s = scripted_start(play, &g);
+    const char *ls =
+        e2e_printf("ls /proc/self/fd >>'%s'; echo >>'%s'", e2e_path("fds"), e2e_path("fds"));
+    e2e_status(e2e_finished(e2e_spawn(
+                   &(struct e2e_run){.argv = (const char *const[]){"/bin/sh", "-c", ls, NULL}})),
+               0);
+    e2e_status(dstream_run("read", "--auth-command", e2e_printf("%s; %s", ls, counting()),
+                           scripted_url(s)),
+               0);
+    ran(2);
+    struct e2e_bytes own = e2e_read_file(e2e_path("fds")), want = {0};
+    own.n /= 3;
+    for (unsigned i = 0; i < 3; i++)
+        e2e_add(&want, own.p, own.n);
+    e2e_same("descriptors", e2e_read_file(e2e_path("fds")), want);
+    scripted_stop(s);
+}
+
 E2E(auth, a_file_that_is_a_pipe_is_not_waited_for)
 {
     cr_assert_eq(mkfifo(e2e_path("pipe"), 0600), 0);
