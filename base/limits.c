@@ -32,6 +32,7 @@ struct ds_limits ds_limits_default(void)
         .probe_max = 3600000,
         .hold_shared = 1000,
         .db_locked = 30000,
+        .exec_grace = 5000,
         .backoff_growth = 2000,
         .retries = 5,
         .short_count = 3,

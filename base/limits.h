@@ -28,6 +28,7 @@ struct ds_limits {
     int64_t replica_lag; /* how long what looks like another stream may be a replica that lags */
     int64_t probe_base, probe_max; /* after falling back to long-poll, until SSE is tried again */
     int64_t db_locked;             /* another program may keep a database locked so long */
+    int64_t exec_grace;            /* a command may take so long to end once it was asked to */
     /* Counts. */
     unsigned backoff_growth; /* each wait after a failure is so many thousandths of the last one */
     unsigned retries;        /* failures in a row before giving up (not while live) */

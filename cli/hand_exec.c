@@ -12,14 +12,14 @@
 #include "base/alloc.h"
 #include "cli/child.h"
 
-#define GRACE_MS 5000 /* how long a command may take to end once it was asked to */
-#define VARS     7
+#define VARS 7
 
 struct exec {
     struct ds_hand hand;
     dstream_loop *loop;
     const char *command;
     int lock;
+    int64_t grace_ms;
     pid_t pid;    /* 0: none runs */
     bool stopped; /* it was asked to end */
     const struct ds_portion *portion;
@@ -140,7 +140,7 @@ static void stop(struct ds_hand *h, int sig)
         return;
     x->stopped = true;
     kill(-x->pid, sig);
-    (void)ds_timer_set(x->loop, &x->grace, ds_loop_update(x->loop) + GRACE_MS);
+    (void)ds_timer_set(x->loop, &x->grace, ds_loop_update(x->loop) + x->grace_ms);
 }
 
 static void free_exec(struct ds_hand *h)
@@ -161,7 +161,8 @@ enum dstream_code ds_hand_exec(struct ds_hand **out, struct ds_cli *c, dstream_l
     *x = (struct exec){.hand = {.ops = &ops, .name = "--exec"},
                        .loop = loop,
                        .command = c->opt.exec,
-                       .lock = lock};
+                       .lock = lock,
+                       .grace_ms = c->limits.exec_grace};
     x->grace.fire = on_grace;
     x->grace.ctx = x;
     *out = &x->hand;

@@ -43,6 +43,7 @@ static const struct {
     LIMIT(TIME, hold_shared),      LIMIT(TIME, replica_lag),  LIMIT(TIME, probe_base),
     LIMIT(TIME, probe_max),        LIMIT(SIZE, max_part),     LIMIT(SIZE, max_body),
     LIMIT(SIZE, max_head),         LIMIT(SIZE, max_witness),  LIMIT(TIME, db_locked),
+    LIMIT(TIME, exec_grace),
 #undef LIMIT
 };
 

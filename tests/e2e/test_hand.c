@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -220,6 +221,75 @@ E2E_EMBEDDED(hand, a_command_that_hangs_ends_with_us)
     e2e_kill(p, SIGINT);
     e2e_status(p, 128 + SIGINT);
     cr_assert_str_neq(state_has("offset"), "-1");
+}
+
+/* One that takes no heed is killed, with what it has started. */
+E2E_EMBEDDED(hand, a_command_that_does_not_end_is_killed_in_the_end)
+{
+    struct written w = written_begin(e2e_url("s"), TYPE_TEXT);
+    written_add(&w, 100);
+    e2e_limits("exec_grace=50");
+    struct e2e_process *p = exec_start(w.url, "trap '' TERM; echo run; sleep 1000 | sleep 1000");
+    e2e_until_out(p, 4);
+    e2e_kill(p, SIGTERM);
+    e2e_status(p, 128 + SIGTERM);
+    cr_assert_str_eq(state_has("offset"), "-1");
+}
+
+/* The first signal may not have been seen yet, so it is more than a second one. */
+static bool has_ended(void *ctx)
+{
+    const struct e2e_process *p = ctx;
+    siginfo_t info = {0};
+    kill(p->pid, SIGTERM);
+    return waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+}
+
+E2E_EMBEDDED(hand, a_second_signal_waits_for_no_command)
+{
+    struct written w = written_begin(e2e_url("s"), TYPE_TEXT);
+    const char *go = e2e_path("go");
+    written_add(&w, 100);
+    e2e_limits("exec_grace=1000000");
+    struct e2e_process *p = exec_start(
+        w.url, e2e_printf("trap '' TERM; echo run; while [ ! -e '%s' ]; do sleep 0.02; done", go));
+    e2e_until_out(p, 4);
+    e2e_wait_for(has_ended, p, "the end");
+    e2e_status(exec_run(w.url, ":"), 73);
+    e2e_write_file(go, e2e_text(""));
+    e2e_status(p, 128 + SIGTERM);
+}
+
+/* How many portions are done where each takes as long as the limit; where the machine was too slow
+ * to begin one by then, it is tried with more. */
+static size_t done_within(const char *url, const char *limit)
+{
+    size_t n = 0;
+    for (unsigned ms = 100; n == 0; ms *= 2) {
+        cr_assert_lt(ms, E2E_MS);
+        unlink(state());
+        e2e_write_file(e2e_path("log"), e2e_text(""));
+        e2e_status(dstream_run("export", url, "-S", state(), limit, e2e_printf("%ums", ms),
+                               "--exec",
+                               e2e_printf("sleep %u.%03u; echo >>'%s'", ms / 1000, ms % 1000,
+                                          e2e_path("log"))),
+                   0);
+        n = e2e_read_file(e2e_path("log")).n;
+    }
+    return n;
+}
+
+/* What it has begun is done and recorded; and a command at work is no silence. */
+E2E_EMBEDDED(hand, limits_of_time_wait_for_the_command)
+{
+    struct written w = written_begin(e2e_url("s"), TYPE_TEXT);
+    e2e_append(w.url, TYPE_TEXT, e2e_random(900, 1));
+    e2e_limits("max_part=500");
+    cr_assert_eq(done_within(w.url, "--max-time"), 1);
+    cr_assert_str_eq(state_has("offset"), "-1");
+    cr_assert_str_eq(state_has("skip"), "500");
+    cr_assert_eq(done_within(w.url, "--idle"), 2);
+    cr_assert_str_eq(state_has("skip"), "0");
 }
 
 E2E_EMBEDDED(hand, a_command_that_outlives_us_keeps_others_away)

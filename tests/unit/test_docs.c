@@ -158,7 +158,7 @@ static const struct {
     ROW(NUMBER, idle_count),     ROW(NUMBER, moves_free), ROW(NUMBER, protocol_tries),
     ROW(NUMBER, redirects),      ROW(NUMBER, json_depth), ROW(SIZE, max_event),
     ROW(SIZE, max_body),         ROW(SIZE, max_head),     ROW(SIZE, max_witness),
-    ROW(TIME, db_locked),
+    ROW(TIME, db_locked),        ROW(TIME, exec_grace),
 };
 
 static void in_words(char *out, size_t size, enum kind kind, const void *field)
