@@ -231,13 +231,9 @@ static enum dstream_code take(void *ctx, struct ds_source *s, const dstream_batc
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-/* What is due to be committed waits, and nothing was committed for long: no timer can be that late.
- */
-static bool overdue(const struct exporting *e, const struct exported *x)
+bool ds_exporting_overdue(int64_t due, int64_t synced, int64_t now)
 {
-    int64_t due = x->over ? DS_NEVER : ds_exporter_due(x->exporter);
-    return due != DS_NEVER &&
-           ds_loop_now(e->run.loop) - (due > e->synced ? due : e->synced) > OVERDUE_MS;
+    return due != DS_NEVER && now - (due > synced ? due : synced) > OVERDUE_MS;
 }
 
 static void tell(void *ctx, struct ds_status_now *out)
@@ -251,7 +247,9 @@ static void tell(void *ctx, struct ds_status_now *out)
         ds_source_count(&e->streams[k].s, e->n, out);
         if (!e->streams[k].exporter)
             continue;
-        out->stuck |= overdue(e, &e->streams[k]);
+        if (!e->streams[k].over)
+            out->stuck |= ds_exporting_overdue(ds_exporter_due(e->streams[k].exporter), e->synced,
+                                               ds_loop_now(e->run.loop));
         struct ds_exporter_totals t = ds_exporter_totals(e->streams[k].exporter);
         out->bytes += t.bytes;
         out->messages += t.messages;

@@ -41,4 +41,8 @@ struct exporting {
 /* Reads until all is done, or something ends it, then commits what is good. */
 void ds_exporting_run(struct exporting *e);
 
+/* Whether what was due to be committed at `due` (DS_NEVER: there is nothing) waits at `now`, and
+ * nothing was committed for long: no timer can be that late. */
+bool ds_exporting_overdue(int64_t due, int64_t synced, int64_t now);
+
 #endif
