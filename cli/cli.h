@@ -60,6 +60,9 @@ enum ds_exit ds_exit_of(const struct dstream_error *e);
 /* "dstream: URL: what happened: what to do", control characters made visible. Returns
  * ds_exit_of(e). */
 int ds_cli_fail(struct ds_cli *c, const struct dstream_error *e);
+/* The same to the service manager alone, which ds_cli_fail() does as well: of what was said
+ * already, that this is why it ends. */
+int ds_cli_ends_with(struct ds_cli *c, const struct dstream_error *e);
 /* "dstream: text" for usage errors, with a pointer to --help. Returns DS_EXIT_USAGE. */
 int ds_cli_usage(struct ds_cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A warning; silent under -q. */

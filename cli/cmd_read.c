@@ -482,7 +482,7 @@ static int exit_code(struct reading *a)
         return ds_cli_fail(a->cli, &a->error);
     for (size_t i = 0; i < a->n; i++) {
         if (a->sources[i].s.error.code != DSTREAM_OK)
-            return (int)ds_exit_of(&a->sources[i].s.error);
+            return ds_cli_ends_with(a->cli, &a->sources[i].s.error);
     }
     return required_holds(a) ? DS_EXIT_OK : ds_run_unsatisfied(&a->run);
 }

@@ -188,10 +188,31 @@ static void add_error(struct ds_cli *c, struct ds_buf *text, const struct dstrea
         ds_buf_addf(text, ": %s", advice);
 }
 
+/* What a service manager shows of it, whatever comes: as long as it goes on that is soon something
+ * else. */
+static void tell_manager(struct ds_cli *c, const struct ds_buf *text)
+{
+    struct ds_buf shown;
+    ds_buf_init(&shown, 4 * TEXT_MAX);
+    if (ds_terminal_escape(&shown, text->data, text->len) == DSTREAM_OK)
+        ds_notify_status(c->notify, &shown);
+    ds_buf_free(&shown);
+}
+
+int ds_cli_ends_with(struct ds_cli *c, const struct dstream_error *e)
+{
+    struct ds_buf text;
+    ds_buf_init(&text, TEXT_MAX);
+    add_error(c, &text, e);
+    tell_manager(c, &text);
+    ds_buf_free(&text);
+    return (int)ds_exit_of(e);
+}
+
 int ds_cli_fail(struct ds_cli *c, const struct dstream_error *e)
 {
     struct ds_buf text;
-    int exit = (int)ds_exit_of(e);
+    int exit = ds_cli_ends_with(c, e);
     ds_buf_init(&text, TEXT_MAX);
     if (c->opt.json_errors) {
         ds_buf_adds(&text, e->message[0] ? e->message : dstream_code_text(e->code));
@@ -214,6 +235,7 @@ int ds_cli_usage(struct ds_cli *c, const char *fmt, ...)
     ds_buf_addv(&text, fmt, ap);
     va_end(ap);
     ds_buf_addf(&text, ": see dstream%s%s --help", info ? " " : "", info ? info->name : "");
+    tell_manager(c, &text);
     if (c->opt.json_errors)
         print_json(c, "error", DS_EXIT_USAGE, &text, NULL);
     else

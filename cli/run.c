@@ -153,7 +153,7 @@ int ds_run_summary(const struct ds_run *r, const struct ds_source *s, size_t str
         return ds_cli_fail(r->cli, all);
     for (size_t i = 0; i < n; i++) {
         if (at(s, stride, i)->error.code != DSTREAM_OK)
-            return (int)ds_exit_of(&at(s, stride, i)->error);
+            return ds_cli_ends_with(r->cli, &at(s, stride, i)->error);
     }
     for (size_t i = 0; i < n; i++) {
         if (!ds_source_satisfies(at(s, stride, i), at(s, stride, i)->closed))

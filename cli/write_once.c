@@ -501,7 +501,7 @@ static int finish(struct once *w)
     ds_fates_say(&w->fates);
     int tee_status = ds_cli_flush(w->cli);
     if (first->code != DSTREAM_OK)
-        return (int)ds_exit_of(first);
+        return ds_cli_ends_with(w->cli, first);
     return tee_status != DS_EXIT_OK ? tee_status : DS_EXIT_FAILURE;
 }
 

@@ -291,6 +291,39 @@ E2E_EMBEDDED(service, a_status_is_said_when_it_is_another)
                   "STOPPING=1");
 }
 
+/* The last of what is told is what was said, without the name. */
+static void ended_with_its_error(struct manager *m, struct e2e_process *p, const char *has)
+{
+    e2e_wait(p);
+    cr_assert_gt(p->status, 0, "%s", p->line);
+    const char *all = told(m), *last = all, *at = all;
+    while ((at = strstr(at, "STATUS=")))
+        last = at++ + 7;
+    size_t n = strcspn(last, "\n");
+    cr_assert(strstr(last, has) && last[n + 1] == '\0', "%s: %s", p->line, all);
+    e2e_says(p, e2e_printf("dstream: %.*s\n", (int)n, last));
+}
+
+E2E_EMBEDDED(service, what_fails_says_why_last_of_all)
+{
+    struct manager m = manager_start(NULL);
+    char *none = e2e_url("none"), *there = e2e_url("there");
+    const char *const commands[][8] = {
+        {"export", "-o", exported(), none},
+        {"read", none},
+        {"stat", none},
+        {"export", "-S", e2e_path("st"), "--exec", ":", none},
+        {"export", "-d", e2e_path("d"), there, none},
+        {"export", "--sqlite", e2e_path("db"), there, none},
+        {"read", "-F", "envelope", there, none},
+    };
+    e2e_create(there, TYPE_TEXT);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        ended_with_its_error(&m, start_with((const char *const[]){m.name, NULL}, commands[i]),
+                             "404");
+    ended_with_its_error(&m, managed_start(&m, "read", "--no-such-option"), "--no-such-option");
+}
+
 /* A shell becomes the command, so that what is its own can be said before: its pid is $$. */
 static struct e2e_process *shell_start(const struct manager *m, const char *before,
                                        const char *const *args)
