@@ -127,6 +127,13 @@ static const struct ds_source *at(const struct ds_source *s, size_t stride, size
     return (const struct ds_source *)(const void *)((const char *)s + i * stride);
 }
 
+/* In short; of what was asked for wrongly there is no short way to say what. */
+static const char *in_short(const struct dstream_error *e)
+{
+    return e->code == DSTREAM_ERR_ARGUMENT && e->message[0] ? e->message
+                                                            : dstream_code_text(e->code);
+}
+
 static void say_summary(const struct ds_run *r, const struct ds_source *all, size_t stride,
                         size_t n)
 {
@@ -135,7 +142,7 @@ static void say_summary(const struct ds_run *r, const struct ds_source *all, siz
         const struct ds_source *s = at(all, stride, i);
         bool error = s->error.code != DSTREAM_OK;
         if (error)
-            ds_cli_say(r->cli, "%s: %s", s->name, dstream_code_text(s->error.code));
+            ds_cli_say(r->cli, "%s: %s", s->name, in_short(&s->error));
         failed += error;
         closed += !error && s->closed;
         whole += !error && s->whole;

@@ -132,6 +132,22 @@ E2E_BOTH(export_dir, one_that_fails_does_not_stop_the_others)
 }
 
 /* What one run does not name, stays in the state for the next one that does. */
+/* Also in the summary, which names each that has failed. */
+E2E_EMBEDDED(export_dir, a_format_that_is_refused_is_said_as_of_one_file)
+{
+    char *url = e2e_url("s");
+    e2e_create(url, TYPE_TEXT);
+    e2e_append(url, TYPE_TEXT, e2e_text("a\r\n"));
+    for (int k = 0; k < 2; k++) {
+        struct e2e_process *p = dstream_run("export", url, "-F", k ? "sse" : "ndjson", "-d", dir());
+        const char *why = k ? "format sse cannot carry" : "format ndjson is for JSON";
+        e2e_status(p, 2);
+        const char *first = strstr(p->err_data.p, why);
+        cr_assert(first && strstr(first + 1, why), "%s", p->err_data.p);
+        cr_assert_null(strstr(p->err_data.p, "out of its range"), "%s", p->err_data.p);
+    }
+}
+
 E2E_EMBEDDED(export_dir, lines_of_streams_that_are_not_named_are_kept)
 {
     struct written w[3];
