@@ -167,6 +167,7 @@ static struct ds_exporter_config config_of(const struct exporting *e, const stru
     return (struct ds_exporter_config){
         .file = {.ops = e->cli->fileops,
                  .path = o->directory ? o->directory : o->output,
+                 .url = x->s.url.data,
                  .state = o->state,
                  .overwrite = o->overwrite,
                  .append = o->append,

@@ -111,6 +111,16 @@ static enum dstream_code check_packing(const struct ds_exporter *x, struct ds_ch
     return rc;
 }
 
+/* Before the file is compared, which is that of the other stream then. */
+static enum dstream_code check_stream(const struct ds_exporter *x, struct ds_checkpoint *was,
+                                      struct dstream_error *err)
+{
+    struct ds_checkpoint_ask ask = {.url = x->c.url};
+    if (!ds_exports_find(x->c.directory, x->c.name, was))
+        return DSTREAM_OK;
+    return ds_checkpoint_fits(was, &ask, ds_exports_path(x->c.directory), err);
+}
+
 static enum dstream_code add_to_directory(struct ds_exporter *x, struct dstream_error *err)
 {
     struct ds_checkpoint *was = x->c.file.reset ? NULL : ds_calloc(1, sizeof *was);
@@ -119,6 +129,8 @@ static enum dstream_code add_to_directory(struct ds_exporter *x, struct dstream_
                                : ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a state");
     if (was)
         rc = check_packing(x, was, err);
+    if (was && rc == DSTREAM_OK)
+        rc = check_stream(x, was, err);
     ds_free(was);
     return rc == DSTREAM_OK ? ds_exports_add(x->c.directory, x->c.name, &x->file, err) : rc;
 }

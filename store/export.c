@@ -239,6 +239,16 @@ static enum dstream_code open_manifest(struct ds_exports *s, struct dstream_erro
     return ds_manifest_open(&s->manifest, &o, err);
 }
 
+/* Before the output is compared, which is that of the other stream then. */
+static enum dstream_code check_stream(const struct ds_exports *s, const char *url,
+                                      struct dstream_error *err)
+{
+    struct ds_checkpoint_ask ask = {.url = url};
+    if (!url || !s->state.exists || s->reset)
+        return DSTREAM_OK;
+    return ds_checkpoint_fits(&s->state.last, &ask, s->state.at.path, err);
+}
+
 static enum dstream_code open_steps(struct ds_exports *s, const struct ds_export_options *o,
                                     struct ds_export **out, struct dstream_error *err)
 {
@@ -247,6 +257,8 @@ static enum dstream_code open_steps(struct ds_exports *s, const struct ds_export
         rc = take_locks(s, err);
     if (rc == DSTREAM_OK)
         rc = ds_state_load(&s->state, err);
+    if (rc == DSTREAM_OK)
+        rc = check_stream(s, o->url, err);
     if (rc == DSTREAM_OK && s->rotate)
         rc = open_manifest(s, err);
     if (rc == DSTREAM_OK)

@@ -34,6 +34,8 @@
 struct ds_export_options {
     const struct ds_fileops *ops; /* NULL: the system's own */
     const char *path;
+    const char *url;   /* what a state that is gone on from has to be of; NULL, and of a directory:
+                          of any */
     const char *state; /* NULL: PATH.dstate; of a directory PATH/export.dstate */
     /* What to do with a file that has no state. Where there is a state they do nothing. */
     bool overwrite, append;
