@@ -619,10 +619,12 @@ const struct ds_option ds_option_table[] = {
      "Write to FILE instead of standard output. One that exists is refused without --overwrite or "
      "--append. For state verify: the file that the state goes with.",
      set_text, AT(output)},
-    {"directory", 'd', "DIR", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "directory",
+    {"directory", 'd', "DIR", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT | DS_CMD_STATE,
+     "directory",
      "Write each stream to a file of its own in DIR, which is made where it is not there. "
      "MANIFEST.ndjson in it says which stream is in which file. One that fails does not stop the "
-     "others. --count and --bytes are for each of them.",
+     "others. --count and --bytes are for each of them. For state verify: the directory that the "
+     "state goes with.",
      set_text, AT(directory)},
     {"list", 0, "FILE", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT, "list",
      "Export the streams that FILE names as well, one a line. Empty lines, and those that begin "

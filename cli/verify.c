@@ -496,14 +496,35 @@ int ds_state_verify_file(struct ds_cli *cli, const char *state, const struct ds_
     return status;
 }
 
+/* Where the state stands, if that is a directory that has been exported into. NULL: it is not, or
+ * there is no memory. */
+static char *directory_of(const struct ds_cli *cli, const char *state)
+{
+    const char *slash = strrchr(state, '/');
+    if (cli->opt.directory)
+        return ds_strdup(cli->opt.directory);
+    char *dir =
+        slash ? ds_strndup(state, slash > state ? (size_t)(slash - state) : 1) : ds_strdup(".");
+    char *manifest = dir ? path_in(dir, DS_EXPORTS_MANIFEST, "") : NULL;
+    bool is = strcmp(slash ? slash + 1 : state, DS_EXPORTS_STATE) == 0 ||
+              (manifest && access(manifest, F_OK) == 0);
+    ds_free(manifest);
+    if (is)
+        return dir;
+    ds_free(dir);
+    return NULL;
+}
+
 int ds_state_verify_directory(struct ds_cli *cli, const char *state, const char *given)
 {
     struct dstream_error err = {0};
     struct ds_checkpoint_head head;
     bool missing;
-    const char *slash = strrchr(state, '/');
-    char *dir = slash ? ds_strndup(state, (size_t)(slash - state)) : ds_strdup(".");
-    struct listing l = {.cli = cli, .dir = dir ? dir : "", .given = given};
+    char *dir = directory_of(cli, state);
+    struct listing l = {.cli = cli, .dir = dir, .given = given};
+    if (!dir)
+        return ds_cli_usage(cli, "%s: which directory does it go with? Give --directory DIR",
+                            state);
     enum dstream_code rc =
         ds_exports_show(cli->fileops, state, &head, ignore_line, NULL, &missing, &err);
     l.manifest = head.manifest; /* which only grows */

@@ -80,6 +80,15 @@ E2E_EMBEDDED(state, is_verified_in_every_form)
     e2e_status(dstream_run("export", "--url", e2e_url(""), w.url, t.url, "-d", dir, "-z", "zstd"),
                0);
     e2e_status(dstream_run("state", "verify", dir), 0);
+    /* With its state elsewhere */
+    const char *far = e2e_path("far.dstate"), *away = e2e_path("away");
+    e2e_status(dstream_run("export", "--url", e2e_url(""), w.url, t.url, "-d", away, "-S", far), 0);
+    p = dstream_run("state", "verify", far);
+    e2e_status(p, 2);
+    e2e_says(p, "which directory");
+    p = dstream_run("state", "verify", far, "-d", away);
+    e2e_status(p, 0);
+    e2e_says(p, "away/s: its");
     const char *rotated = e2e_path("rotated");
     const char *seg = e2e_path("seg"), *first = e2e_path("seg-000001");
     const char *zipped = e2e_path("zip.gz");
