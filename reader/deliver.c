@@ -152,6 +152,13 @@ static void take_data(struct ds_reader *r, const struct ds_items *it, const char
 
 /* --- live answers without data ---------------------------------------------------------------- */
 
+/* A long-poll that is answered at once, by nothing up to a later position, would be answered so for
+ * ever: plain GETs can move over that. */
+static bool leads_nowhere(const struct ds_reader *r, const char *next)
+{
+    return r->a.kind == DS_ASK_POLL && r->a.status == 200 && concrete(r) && compare(r, next) > 0;
+}
+
 /* They never move the position: some servers name the new tail first and send its data after. */
 static void take_live_empty(struct ds_reader *r, const char *next, const char *cursor,
                             bool up_to_date, bool closed)
@@ -162,8 +169,11 @@ static void take_live_empty(struct ds_reader *r, const char *next, const char *c
         /* Plain GETs have the last word on what was before the end. */
         r->closed_seen = r->catching = true;
         r->a.outcome = DS_OUT_DONE;
-    } else if (is_news(r, up_to_date, closed)) {
-        offer_empty(r, r->pos, cursor, up_to_date, closed);
+    } else {
+        if (leads_nowhere(r, next))
+            r->catching = true;
+        if (is_news(r, up_to_date, closed))
+            offer_empty(r, r->pos, cursor, up_to_date, closed);
     }
 }
 

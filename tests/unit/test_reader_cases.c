@@ -222,6 +222,22 @@ SCENARIO(wrong, an_empty_array_stalls_the_reader, NULL)
     got(p, "0\n1\n");
 }
 
+SCENARIO(wrong, an_empty_array_that_names_a_later_offset_stalls_the_long_poll, live_poll)
+{
+    asks(p, "offset=-1");
+    answers(p, 200, JSON NEXT("a") UTD, "[0]");
+    asks(p, "live=long-poll&offset=a");
+    answers(p, 200, JSON NEXT("b") UTD, "[]");
+    for (int i = 0; i < 2; i++) {
+        asks(p, "offset=a");
+        answers(p, 200, JSON NEXT("b") UTD, "[]");
+    }
+    asks(p, "live=long-poll&offset=b");
+    answers(p, 200, JSON NEXT("c") "stream-closed: true\n", "[1]");
+    ends(p, DSTREAM_OK);
+    got(p, "0\n1\n");
+}
+
 static void sse_at_once(struct ds_reader_config *c)
 {
     live_auto(c);
