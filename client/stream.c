@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/header.h"
 #include "base/text.h"
 #include "base/url.h"
 #include "client/call.h"
@@ -96,6 +97,8 @@ static enum dstream_code settable(const dstream_call *c, unsigned kinds)
 static enum dstream_code set_text(dstream_call *c, unsigned kinds, char **slot, const char *text)
 {
     enum dstream_code rc = settable(c, kinds);
+    if (rc == DSTREAM_OK && text && !ds_header_value_ok(text))
+        rc = DSTREAM_ERR_ARGUMENT;
     if (rc != DSTREAM_OK)
         return rc;
     char *copy = ds_strdup(text);

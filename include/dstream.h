@@ -509,9 +509,10 @@ typedef struct dstream_producer dstream_producer;
 
 /* A producer for the stream at `url`, which exists and is of `content_type` (on
  * "application/json" each message is one JSON value; else messages are bytes, and no border is
- * left between them). `id` names it to the server, 1 to 1024 bytes without control characters; NULL
- * draws one of 128 random bits. Options and loop as of dstream_reader_open(). Sends nothing yet. On
- * failure *out is NULL. ERR_ARGUMENT, ERR_LIMIT (no epoch is left), ERR_NOMEM. */
+ * left between them). `id` names it to the server, 1 to 1024 bytes without control characters, and
+ * no space at an end; NULL draws one of 128 random bits. Options and loop as of
+ * dstream_reader_open(). Sends nothing yet. On failure *out is NULL. ERR_ARGUMENT, ERR_LIMIT (no
+ * epoch is left), ERR_NOMEM. */
 DSTREAM_API enum dstream_code dstream_producer_open(dstream_producer **out, dstream_loop *loop,
                                                     const char *url, const char *content_type,
                                                     const char *id, const dstream_options *o);
@@ -753,7 +754,8 @@ DSTREAM_API enum dstream_code dstream_call_start(dstream_call *c, dstream_stream
  *   CLOSE    the same. Without a message it is a success that the stream was closed before
  *   HEAD     ERR_NOT_FOUND, ERR_GONE
  *   DELETE   the same
- * and ERR_BAD_REQUEST, ERR_AUTH, ERR_REDIRECT, ERR_PROTOCOL, those of the network, and ERR_BUSY,
+ * and ERR_ARGUMENT (what was set makes no request: a TTL beside an expiry, an append of nothing),
+ * ERR_BAD_REQUEST, ERR_AUTH, ERR_REDIRECT, ERR_PROTOCOL, those of the network, and ERR_BUSY,
  * ERR_SERVER and ERR_TIMEOUT where retrying was in vain. */
 DSTREAM_API const dstream_error *dstream_call_error(const dstream_call *c);
 /* What lies behind an ERR_OUTCOME_UNKNOWN; else the same. */

@@ -25,6 +25,14 @@ struct ds_producer_config ds_producer_config_default(void)
 
 /* --- made and freed --------------------------------------------------------------------------- */
 
+/* Whether it arrives as it is: HTTP drops blanks at the ends of a value. */
+static bool is_id(const char *id)
+{
+    size_t n = strlen(id);
+    return n <= DS_ID_MAX && ds_header_value_ok(id) && !strchr(id, '\t') && id[0] != ' ' &&
+           id[n - 1] != ' ';
+}
+
 static const char *objection(const struct ds_producer_config *c)
 {
     if (!c->url || !ds_url_valid(c->url))
@@ -34,8 +42,8 @@ static const char *objection(const struct ds_producer_config *c)
         return "not a content type, as application/json";
     if (!c->id || !c->id[0])
         return "a producer needs an id that is not empty";
-    if (strlen(c->id) > DS_ID_MAX || !ds_header_value_ok(c->id))
-        return "not a producer id: control characters, or too long";
+    if (!is_id(c->id))
+        return "not a producer id: control characters, a space at an end, or too long";
     if (c->fixed && c->epoch > DS_EPOCH_MAX)
         return "an epoch is at most 2^53-1";
     if (c->window < 1 || c->window > DS_WINDOW_MAX)

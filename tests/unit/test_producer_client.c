@@ -864,12 +864,12 @@ Test(producer_client, what_cannot_be_opened)
     cr_assert_eq(dstream_producer_open(&p, NULL, "ftp://h/s", TEXT, "p", NULL),
                  DSTREAM_ERR_ARGUMENT);
     cr_assert_null(p);
-    cr_assert_eq(dstream_producer_open(&p, NULL, "http://h/s", TEXT, "", NULL),
-                 DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_producer_open(&p, NULL, "http://h/s", "", "p", NULL),
                  DSTREAM_ERR_ARGUMENT);
-    cr_assert_eq(dstream_producer_open(&p, NULL, "http://h/s", TEXT, "a\r\nb", NULL),
-                 DSTREAM_ERR_ARGUMENT);
+    static const char *const ids[] = {"", "a\r\nb", "a\tb", " ", " a", "a "};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        cr_expect_eq(dstream_producer_open(&p, NULL, "http://h/s", TEXT, ids[i], NULL),
+                     DSTREAM_ERR_ARGUMENT, "'%s'", ids[i]);
     cr_assert_eq(dstream_options_set_epoch(o, (uint64_t)1 << 53, 0), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_options_set_epoch(o, 1, DSTREAM_EPOCH_CLAIM | DSTREAM_EPOCH_RESUBMIT),
                  DSTREAM_ERR_ARGUMENT);

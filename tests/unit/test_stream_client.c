@@ -704,11 +704,15 @@ Test(stream_client, what_cannot_be_said)
     cr_assert_eq(dstream_call_set_body(c, "", 0), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_call_set_fork(c, "", NULL, 0), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_call_set_fork(c, "/a", "a b", 0), DSTREAM_ERR_ARGUMENT);
+    cr_assert_eq(dstream_call_set_fork(c, "/a\r\nX: y", NULL, 0), DSTREAM_ERR_ARGUMENT);
+    cr_assert_eq(dstream_call_set_expires(c, "2030\r\nX: y"), DSTREAM_ERR_ARGUMENT);
     cr_assert_eq(dstream_call_set_ttl(c, UINT64_MAX), DSTREAM_OK);
     cr_assert_eq(dstream_call_set_expires(c, "2030-01-01T00:00:00Z"), DSTREAM_OK);
     run(s, c, DSTREAM_ERR_ARGUMENT); /* both */
     dstream_call_free(c);
-    c = call(DSTREAM_CALL_APPEND, "text\r\nplain", "a");
+    c = call(DSTREAM_CALL_APPEND, "plain", "a");
+    cr_assert_eq(dstream_call_set_type(c, "text/plain\r\nX: y"), DSTREAM_ERR_ARGUMENT);
+    cr_assert_eq(dstream_call_set_sequence(c, "1\n"), DSTREAM_ERR_ARGUMENT);
     run(s, c, DSTREAM_ERR_ARGUMENT);
     dstream_call_free(c);
     c = call(DSTREAM_CALL_APPEND, NULL, NULL);
