@@ -61,10 +61,10 @@ static void unknown(struct ds_producer *p, struct ds_post *post, enum dstream_co
 /* --- somebody else's epoch -------------------------------------------------------------------- */
 
 /* Two that claim from each other would go on for ever: only until something is acknowledged, and
- * only so often. */
+ * only so often. The first one repeats nothing that has failed. */
 static bool may_claim(const struct ds_producer *p)
 {
-    return p->c.claim && !p->reached && p->claims < p->c.limits.retries;
+    return p->c.claim && !p->reached && (p->claims == 0 || p->claims < p->c.limits.retries);
 }
 
 /* For what p->trouble tells of. */

@@ -346,13 +346,14 @@ Test(producer_rules, an_epoch_that_leaves_no_room_is_an_error_of_its_own)
     }
 }
 
-/* Two that claim from each other would go on for ever. */
-Test(producer_rules, claims_are_limited)
+/* Two that claim from each other would go on for ever. The first claim is no retry. */
+static void claims_until_fenced(unsigned retries, size_t requests)
 {
     struct play p = fixed(true);
     char fields[64];
     size_t n = 0;
     p.c.claim = true;
+    p.c.limits.retries = retries;
     begin(&p);
     append(&p, "a");
     while (pass(&p, 1000)) {
@@ -363,9 +364,15 @@ Test(producer_rules, claims_are_limited)
         answer(&p, n - 1, 403, fields);
     }
     ends(&p, DSTREAM_ERR_FENCED);
-    cr_assert_eq(n, 1 + p.c.limits.retries);
+    cr_assert_eq(n, requests);
     told(&p, "-");
     end(&p);
+}
+
+Test(producer_rules, claims_are_limited)
+{
+    claims_until_fenced(5, 6);
+    claims_until_fenced(0, 2);
 }
 
 /* --- tried again ------------------------------------------------------------------------------ */
