@@ -336,20 +336,38 @@ bool ds_url_has_param(const char *url, const char *key)
     return false;
 }
 
+static enum dstream_code add_percent(struct ds_buf *out, unsigned char c)
+{
+    static const char digit[] = "0123456789ABCDEF";
+    return ds_buf_add(out, (char[]){'%', digit[c >> 4], digit[c & 15]}, 3);
+}
+
 static enum dstream_code add_encoded(struct ds_buf *out, const char *s)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                 "0123456789-._~";
-    static const char digit[] = "0123456789ABCDEF";
     enum dstream_code rc = DSTREAM_OK;
-    for (; *s && rc == DSTREAM_OK; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (strchr(plain, c))
-            rc = ds_buf_addc(out, *s);
-        else
-            rc = ds_buf_add(out, (char[]){'%', digit[c >> 4], digit[c & 15]}, 3);
+    for (; *s && rc == DSTREAM_OK; s++)
+        rc = strchr(plain, *s) ? ds_buf_addc(out, *s) : add_percent(out, (unsigned char)*s);
+    return rc;
+}
+
+/* What is ASCII as it stands, all else as browsers and RFC 3987 encode it. libcurl would write
+ * small digits, which some servers take for another stream. */
+static enum dstream_code add_ascii(struct ds_buf *out, struct span s)
+{
+    enum dstream_code rc = DSTREAM_OK;
+    for (size_t i = 0; i < s.n && rc == DSTREAM_OK; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        rc = c < 0x80 ? ds_buf_addc(out, s.p[i]) : add_percent(out, c);
     }
     return rc;
+}
+
+enum dstream_code ds_url_path(struct ds_buf *out, const char *url)
+{
+    struct span path = split(url).path;
+    return path.n > 0 ? add_ascii(out, path) : ds_buf_addc(out, '/');
 }
 
 /* All parameters behind one another as they are sent, each followed by '&'. */
@@ -398,7 +416,7 @@ static enum dstream_code add_sorted(struct ds_buf *out, struct span all)
     for (size_t i = 0; i < n && rc == DSTREAM_OK; i++) {
         rc = ds_buf_addc(out, i == 0 ? '?' : '&');
         if (rc == DSTREAM_OK)
-            rc = ds_buf_add(out, each[i].p, each[i].n);
+            rc = add_ascii(out, each[i]);
     }
     ds_free(each);
     return rc;
@@ -412,7 +430,9 @@ enum dstream_code ds_url_build(struct ds_buf *out, const char *url, const struct
     ds_buf_init(&all, SIZE_MAX / 2); /* `out` has the cap */
     enum dstream_code rc = gather(&all, u.query, params, n);
     if (rc == DSTREAM_OK)
-        rc = ds_buf_add(out, url, (size_t)(u.path.p + u.path.n - url));
+        rc = ds_buf_add(out, url, (size_t)(u.path.p - url));
+    if (rc == DSTREAM_OK)
+        rc = add_ascii(out, u.path);
     if (rc == DSTREAM_OK)
         rc = add_sorted(out, (struct span){all.data, all.len});
     ds_buf_free(&all);

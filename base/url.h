@@ -20,9 +20,11 @@ bool ds_url_has_scheme(const char *url);
 bool ds_url_has_param(const char *url, const char *key);
 /* `url` with `params` added to its own query, all sorted by key (bytewise; equal keys keep their
  * order), the added values percent-encoded (all but RFC 3986 unreserved), the URL's own left as
- * they stand; a fragment is dropped. */
+ * they stand, but for bytes of path and query that are not ASCII; a fragment is dropped. */
 enum dstream_code ds_url_build(struct ds_buf *out, const char *url, const struct ds_param *params,
                                size_t n);
+/* Its path, encoded the same way; "/" where it has none. */
+enum dstream_code ds_url_path(struct ds_buf *out, const char *url);
 /* base + "/" + path, with exactly one slash between; the base's query stays at the end (behind that
  * of `path`, if it has one), fragments are dropped. */
 enum dstream_code ds_url_join(struct ds_buf *out, const char *base, const char *path);

@@ -18,10 +18,7 @@ static enum dstream_code path_of(struct ds_unary *u, const char *url, struct ds_
     if (!ds_url_same_origin(u->url.data, url))
         return ds_error_set(&u->error, DSTREAM_ERR_ARGUMENT,
                             "--from: a fork is of the same server as what it is made from");
-    const char *path = strstr(url, "://") + 3;
-    path += strcspn(path, "/?#");
-    size_t n = strcspn(path, "?#");
-    if (ds_buf_add(out, n > 0 ? path : "/", n > 0 ? n : 1) == DSTREAM_OK && ds_buf_str(out))
+    if (ds_url_path(out, url) == DSTREAM_OK && ds_buf_str(out))
         return DSTREAM_OK;
     return ds_error_set(&u->error, DSTREAM_ERR_NOMEM, "no memory for a path");
 }

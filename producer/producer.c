@@ -63,9 +63,20 @@ static enum dstream_code add_line(struct ds_buf *b, const char *name, const char
     return rc == DSTREAM_OK && !ds_buf_str(b) ? DSTREAM_ERR_NOMEM : rc;
 }
 
+/* As every other request to this stream has it. */
+static char *sent_as(const char *url)
+{
+    struct ds_buf b;
+    ds_buf_init(&b, DS_URL_MAX);
+    char *copy =
+        ds_url_build(&b, url, NULL, 0) == DSTREAM_OK && ds_buf_str(&b) ? ds_strdup(b.data) : NULL;
+    ds_buf_free(&b);
+    return copy;
+}
+
 static enum dstream_code set_up(struct ds_producer *p, const struct ds_producer_config *c)
 {
-    p->c.url = ds_strdup(c->url);
+    p->c.url = sent_as(c->url);
     p->c.content_type = ds_strdup(c->content_type);
     p->c.id = ds_strdup(c->id);
     p->posts = ds_calloc(c->window, sizeof *p->posts);

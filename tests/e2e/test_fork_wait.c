@@ -53,6 +53,19 @@ E2E_BOTH(fork, at_a_position)
                0);
 }
 
+/* As others name it too: a browser's way, whatever libcurl's is. */
+E2E_BOTH(fork, of_a_name_that_is_not_ascii)
+{
+    char *url = e2e_url("s\xC3\xA4"), *fork = e2e_url("f");
+    e2e_create(e2e_url("s%C3%A4"), TYPE_JSON);
+    e2e_status(writing_fed(e2e_text("1"), (const char *[]){"write", url, NULL}), 0);
+    e2e_status(writing_fed(e2e_text("2"), (const char *[]){"write", "--producer", "p", url, NULL}),
+               0);
+    e2e_status(dstream_run("fork", fork, "--from", url), 0);
+    writing_holds(fork, e2e_text("1\n2\n"));
+    writing_holds(url, e2e_text("1\n2\n"));
+}
+
 E2E_BOTH(fork, what_cannot_be_forked)
 {
     char *url = e2e_url("s"), *fork = e2e_url("f");

@@ -124,8 +124,25 @@ Test(url, parameters_are_sorted_by_key_and_only_the_added_ones_are_encoded)
     /* Sorted by what is meant, not by what is written: o and %7A. */
     builds("http://h/?%7A=1&p=2", 1, "http://h/?offset=a%2Fb%20c&p=2&%7A=1");
     /* Bytewise: upper case before lower case before UTF-8; a prefix comes first. */
-    builds("http://h/?\xC3\xA4=1&b=2&B=3&bb=4", 0, "http://h/?B=3&b=2&bb=4&\xC3\xA4=1");
+    builds("http://h/?\xC3\xA4=1&b=2&B=3&bb=4", 0, "http://h/?B=3&b=2&bb=4&%C3%A4=1");
+    /* What is not ASCII is written as browsers do, the host excepted. */
+    builds("http://\xC3\xA4/\xC3\xB6%c3%b6?k=\xFF", 0, "http://\xC3\xA4/%C3%B6%c3%b6?k=%FF");
     builds("http://h/?b=x=y?/&a=b", 0, "http://h/?a=b&b=x=y?/");
+}
+
+Test(url, the_path_as_it_is_sent)
+{
+    static const char *const row[][2] = {{"http://h", "/"},
+                                         {"http://h?q", "/"},
+                                         {"http://u:p@h:1/a%20b/c?q#f", "/a%20b/c"},
+                                         {"http://h/\xC3\xA4", "/%C3%A4"}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        struct ds_buf out;
+        ds_buf_init(&out, 4096);
+        cr_assert_eq(ds_url_path(&out, row[i][0]), DSTREAM_OK);
+        cr_expect_str_eq(ds_buf_str(&out), row[i][1]);
+        ds_buf_free(&out);
+    }
 }
 
 Test(url, each_byte_but_the_unreserved_ones_is_encoded)
