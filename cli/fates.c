@@ -19,7 +19,7 @@ static enum ds_told told_of(const struct ds_fates *f, const struct ds_producer_r
     case DS_FATE_ACKED:
         return DS_TOLD_STORED;
     case DS_FATE_KEPT:
-        return DS_TOLD_KEPT;
+        return r->unsure ? DS_TOLD_HELD : DS_TOLD_KEPT;
     case DS_FATE_NOT_WRITTEN:
         return f->journal && !r->journalled ? DS_TOLD_LEFT : DS_TOLD_NOT_STORED;
     case DS_FATE_NONE:
@@ -105,6 +105,8 @@ static void say(const struct ds_fates *f, enum ds_told told, bool earlier)
         [DS_TOLD_UNKNOWN] = "may be stored or not",
         [DS_TOLD_NOT_STORED] = "not stored",
         [DS_TOLD_KEPT] = "kept for the next run in ",
+        [DS_TOLD_HELD] = "not stored, and dstream state show tells whether the next run sends it, "
+                         "or begins with it",
         [DS_TOLD_LEFT] = "not taken in, so that the next run begins with it",
     };
     const char *between = "";

@@ -11,7 +11,8 @@ enum ds_told {
     DS_TOLD_STORED,
     DS_TOLD_UNKNOWN,
     DS_TOLD_NOT_STORED,
-    DS_TOLD_KEPT, /* by the journal */
+    DS_TOLD_KEPT, /* by the journal, */
+    DS_TOLD_HELD, /* or not, since it could not be written */
     DS_TOLD_LEFT, /* not taken in by it: the next run reads it again */
     DS_TOLDS
 };

@@ -492,6 +492,7 @@ static struct ds_producer_step report(struct ds_producer *p)
         .maybe_duplicate = b->in_doubt,
         .earlier = b->earlier,
         .journalled = b->journalled,
+        .unsure = p->broken && !ds_producer_is_durable(p, b),
         .retryable = b->fate == DS_FATE_NOT_WRITTEN && dstream_is_retryable(e->code),
         .epoch = b->epoch,
         .seq = b->seq,

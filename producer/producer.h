@@ -165,7 +165,8 @@ struct ds_producer_result {
     bool duplicate;       /* resubmitted, and had been stored before */
     bool maybe_duplicate; /* stored, and maybe once more: only under allow_duplicates */
     bool earlier;         /* of an earlier run, which could not tell it any more */
-    bool journalled;      /* a journal has heard of it */
+    bool journalled;      /* a journal has heard of it, */
+    bool unsure;          /* but could not be written, so that this may be in it or not */
     bool retryable;       /* to append the same again is safe, and may help */
     uint64_t epoch, seq;
     uint64_t mark;                     /* of the input at their end; 0: not known */

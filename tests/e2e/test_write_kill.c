@@ -136,6 +136,17 @@ static unsigned killed_at_each(struct subject *s, const char *what)
     }
 }
 
+/* What is said to be kept is in the journal: who feeds a pipe may believe it. */
+static void keeps_what_it_says(const struct subject *s, const struct e2e_process *p)
+{
+    const char *kept = strstr(p->err_data.p, "kept for the next run in ");
+    const char *end = kept ? strstr(kept, " of the input\n") : NULL;
+    while (end && end[-1] >= '0' && end[-1] <= '9')
+        end--;
+    if (end)
+        cr_assert_lt(strtoull(end, NULL, 10), taken_in(s), "%s", p->err_data.p);
+}
+
 /* What fails is said, and nothing of it is lost for that. */
 static void fails_at_each(struct subject *s)
 {
@@ -146,6 +157,7 @@ static void fails_at_each(struct subject *s)
             break;
         e2e_status(p, 74);
         e2e_says(p, n % 2 ? "the disk reported an error" : "the disk is full");
+        keeps_what_it_says(s, p);
         goes_on(s, "fail_at", n);
     }
 }
