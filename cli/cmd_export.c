@@ -128,6 +128,9 @@ static int check_options(struct ds_cli *c)
         return ds_cli_usage(c, "--table is for --sqlite");
     if (o->sqlite && (rc = ds_into_sqlite_check(c)) != DS_EXIT_OK)
         return rc;
+    if (o->output && strcmp(o->output, "-") == 0)
+        return ds_cli_usage(c, "--output - is no file that could be gone on with: dstream read "
+                               "prints, and ./- is a file of that name");
     if (o->output && o->directory)
         return ds_cli_usage(c, "--output and --directory exclude each other");
     if (o->list && !o->directory && !o->sqlite)

@@ -145,17 +145,28 @@ static enum dstream_code settle(struct source *s, const char *type, bool json)
     return DSTREAM_OK;
 }
 
+/* The stream's name, before a line. What of a query is no secret may be all that tells it from
+ * another one. */
+static enum dstream_code put_name(struct source *s)
+{
+    struct reading *a = s->all;
+    bool asks = strchr(s->s.name, '?') && s->at.url[0];
+    const char *query = asks ? strchr(s->at.url, '?') : NULL;
+    size_t n = asks ? strcspn(s->s.name, "?") : strlen(s->s.name);
+    enum dstream_code rc = ds_output_put(&a->out, s->s.name, n, &a->error);
+    if (rc == DSTREAM_OK && query)
+        rc = ds_output_put(&a->out, query, strlen(query), &a->error);
+    return rc == DSTREAM_OK ? ds_output_put(&a->out, "\t", 1, &a->error) : rc;
+}
+
 static enum dstream_code put(void *ctx, const void *p, size_t n)
 {
     struct source *s = ctx;
     struct reading *a = s->all;
     enum dstream_code rc = DSTREAM_OK;
     bool named = a->together && s->format.kind != DS_FORMAT_TEMPLATE; /* that has %u */
-    if (named && !a->line_begun) {
-        rc = ds_output_put(&a->out, s->s.name, strlen(s->s.name), &a->error);
-        if (rc == DSTREAM_OK)
-            rc = ds_output_put(&a->out, "\t", 1, &a->error);
-    }
+    if (named && !a->line_begun)
+        rc = put_name(s);
     a->line_begun = ((const char *)p)[n - 1] != '\n';
     return rc == DSTREAM_OK ? ds_output_put(&a->out, p, n, &a->error) : rc;
 }
@@ -329,8 +340,12 @@ static enum dstream_code begin(struct source *s)
     strcpy(s->at.from, from);
     strcpy(s->at.offset, from);
     s->at.from_skip = s->at.skip = o->from_skip;
-    return s->all->state || o->template ? ds_checkpoint_set_url(&s->at, s->s.url.data, &s->s.error)
-                                        : DSTREAM_OK;
+    if (s->all->state || o->template)
+        return ds_checkpoint_set_url(&s->at, s->s.url.data, &s->s.error);
+    struct dstream_error too_long = {0};
+    if (s->all->together && ds_checkpoint_set_url(&s->at, s->s.url.data, &too_long) != DSTREAM_OK)
+        s->at.url[0] = '\0'; /* its name does */
+    return DSTREAM_OK;
 }
 
 /* Goes on from the state, where there is one. */
@@ -513,6 +528,8 @@ static int finish(struct reading *a)
 static int check_options(struct ds_cli *c)
 {
     const struct ds_cli_options *o = &c->opt;
+    if (o->output && strcmp(o->output, "-") == 0)
+        c->opt.output = NULL;
     int rc = ds_cli_check_range(c);
     if (rc != DS_EXIT_OK)
         return rc;

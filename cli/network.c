@@ -18,6 +18,8 @@ enum dstream_code ds_cli_url(struct ds_cli *c, const char *name, struct ds_buf *
 {
     const char *base = c->opt.base_url;
     enum dstream_code rc;
+    if (!*name) /* a variable that is not set, say: that is not to name the base itself */
+        return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "the name of a stream is empty");
     if (!ds_url_has_scheme(name) && !base)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "%.200s is not a whole URL, as https://host/name, and there is no base "

@@ -240,9 +240,11 @@ static const char *set_until(struct ds_cli_options *o, const struct ds_option *s
 static const char *set_at(struct ds_cli_options *o, const struct ds_option *self, char *value)
 {
     (void)self;
-    return ds_cli_parse_from(value, &o->fork_at, &o->fork_skip) && !ds_token_is_sentinel(o->fork_at)
-               ? NULL
-               : "OFFSET[,SKIP] with SKIP a number";
+    if (!ds_cli_parse_from(value, &o->fork_at, &o->fork_skip))
+        return "OFFSET[,SKIP] with SKIP a number";
+    return ds_token_is_sentinel(o->fork_at) ? "an offset that an answer had: no server can fork at "
+                                              "-1 or now"
+                                            : NULL;
 }
 
 static const char *set_for(struct ds_cli_options *o, const struct ds_option *self, char *value)
@@ -616,8 +618,9 @@ const struct ds_option ds_option_table[] = {
 
     {"output", 'o', "FILE", false, false, DS_GROUP_OUTPUT,
      DS_CMD_READ | DS_CMD_EXPORT | DS_CMD_RECORD | DS_CMD_STATE, "output",
-     "Write to FILE instead of standard output. One that exists is refused without --overwrite or "
-     "--append. For state verify: the file that the state goes with.",
+     "Write to FILE instead of standard output, which - stands for (read). One that exists is "
+     "refused without --overwrite or --append. For state verify: the file that the state goes "
+     "with.",
      set_text, AT(output)},
     {"directory", 'd', "DIR", false, false, DS_GROUP_OUTPUT, DS_CMD_EXPORT | DS_CMD_STATE,
      "directory",

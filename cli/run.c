@@ -297,6 +297,16 @@ static enum dstream_code check_params(const struct ds_source *s, struct dstream_
     return DSTREAM_OK;
 }
 
+/* A name as it was given, but of a query only what a URL's may show. */
+static void shorten(struct ds_source *s, const char *operand)
+{
+    char shown[sizeof s->name];
+    size_t n = strcspn(operand, "?#");
+    ds_url_redact(s->url.data, shown, sizeof shown);
+    const char *query = operand[n] == '?' ? strchr(shown, '?') : NULL;
+    (void)snprintf(s->name, sizeof s->name, "%.*s%s", (int)n, operand, query ? query : "");
+}
+
 enum dstream_code ds_source_name(struct ds_source *s, struct ds_run *r, const char *operand,
                                  struct dstream_error *err)
 {
@@ -307,7 +317,7 @@ enum dstream_code ds_source_name(struct ds_source *s, struct ds_run *r, const ch
     if (rc == DSTREAM_OK && ds_url_has_scheme(operand))
         ds_url_redact(operand, s->name, sizeof s->name);
     else if (rc == DSTREAM_OK)
-        (void)snprintf(s->name, sizeof s->name, "%.*s", (int)strcspn(operand, "?#"), operand);
+        shorten(s, operand);
     return rc == DSTREAM_OK ? check_params(s, err) : rc;
 }
 

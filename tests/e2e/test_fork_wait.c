@@ -80,7 +80,8 @@ E2E_BOTH(fork, what_cannot_be_forked)
         {{"fork", fork, "--from", ""}, 2, "the stream to begin as"},
         {{"fork", fork, "--from", "http://127.0.0.1:1/s"}, 2, "the same server"},
         {{"fork", fork, "--from", e2e_url("none")}, 66, "404"},
-        {{"fork", fork, "--from", url, "--at", "-1"}, 2, "wanted is OFFSET"},
+        {{"fork", fork, "--from", url, "--at", "-1,2"}, 2, "no server can fork at -1"},
+        {{"fork", fork, "--from", url, "--at", ","}, 2, "wanted is OFFSET"},
         {{"fork", fork, "--from", url, "--at", "1,x"}, 2, "wanted is OFFSET"},
         {{"fork", fork, "--from", url, "--at", "no_offset"}, 14, "400"},
     };

@@ -527,6 +527,21 @@ E2E_BOTH(read, several_streams_are_followed_at_once)
     cr_assert_eq(p->out_data.n, 2 * strlen(a) + 2 * strlen(b) + 4 * 3);
 }
 
+/* What of a query is no secret tells them apart; messages show none of its values. */
+E2E_EMBEDDED(read, several_streams_that_differ_in_their_queries)
+{
+    char *url = e2e_url("s");
+    e2e_create(url, TYPE_JSON);
+    e2e_append(url, TYPE_JSON, e2e_text("1"));
+    e2e_close(url);
+    struct e2e_process *p = dstream_run("read", "--url", e2e_url(""), "-fv", "s?token=t&part=1",
+                                        e2e_printf("%s?part=2", url));
+    e2e_status(p, 0);
+    has_line(p, "s?part=1\t1\n");
+    has_line(p, e2e_printf("%s?part=2\t1\n", url));
+    e2e_says(p, "s?token=...&part=...: closed");
+}
+
 /* --- formats ---------------------------------------------------------------------------------- */
 
 E2E_BOTH(read, formats_that_do_not_fit_the_stream_are_refused)
@@ -618,6 +633,11 @@ E2E_BOTH(read, into_a_file)
     e2e_status(dstream_run("read", "-o", file, "--append", "--bytes", "2", url), 0);
     e2e_add(&want, want.p, 2);
     e2e_same("appended", e2e_read_file(file), want);
+    p = dstream_run("read", "-o", "-", "--bytes", "2", url);
+    e2e_same("standard output", p->out_data, e2e_text(e2e_printf("%.2s", want.p)));
+    p = dstream_run("export", "-o", "-", url);
+    e2e_status(p, 2);
+    e2e_says(p, "dstream read prints");
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
@@ -703,4 +723,7 @@ E2E(read, parameters_that_are_its_own_are_refused)
     p = dstream_run("tail", "http://127.0.0.1:1/s?live=sse");
     e2e_status(p, 2);
     e2e_says(p, "give --live");
+    p = dstream_run("read", "--url", "http://127.0.0.1:1/base", "");
+    e2e_status(p, 2);
+    e2e_says(p, "the name of a stream is empty");
 }
