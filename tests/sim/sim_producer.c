@@ -1191,10 +1191,12 @@ static void start_run(struct life *l)
         uint64_t last = l->used_epoch > j->epoch ? l->used_epoch : j->epoch;
         if (last >= c.epoch)
             c.epoch = (last + 10) & ~(uint64_t)1;
-        /* Another's may be the last one as well. The caller says all the same that its own is
-         * fresh; that it is not, `highest` tells: none of its kin forgets what it has seen. */
-        if (c.epoch > DS_EPOCH_MAX)
+        /* The last one there is may be another's as well, so nobody can say that it is fresh: two
+         * writers under it take each other's numbers for their own, and no client can help it. */
+        if (c.epoch > DS_EPOCH_MAX) {
             c.epoch = DS_EPOCH_MAX;
+            c.fresh = false;
+        }
         if (c.epoch <= last && j->nbatches == 0) {
             no_more_runs(l);
             return;
