@@ -105,8 +105,7 @@ static void say(const struct ds_fates *f, enum ds_told told, bool earlier)
         [DS_TOLD_UNKNOWN] = "may be stored or not",
         [DS_TOLD_NOT_STORED] = "not stored",
         [DS_TOLD_KEPT] = "kept for the next run in ",
-        [DS_TOLD_HELD] = "not stored, and dstream state show tells whether the next run sends it, "
-                         "or begins with it",
+        [DS_TOLD_HELD] = "not stored, and in the journal or not, which dstream state show tells",
         [DS_TOLD_LEFT] = "not taken in, so that the next run begins with it",
     };
     const char *between = "";
