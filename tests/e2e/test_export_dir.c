@@ -131,7 +131,6 @@ E2E_BOTH(export_dir, one_that_fails_does_not_stop_the_others)
     e2e_same("untouched", e2e_read_file(in_dir("s2")), old);
 }
 
-/* What one run does not name, stays in the state for the next one that does. */
 /* Also in the summary, which names each that has failed. */
 E2E_EMBEDDED(export_dir, a_format_that_is_refused_is_said_as_of_one_file)
 {
@@ -148,6 +147,7 @@ E2E_EMBEDDED(export_dir, a_format_that_is_refused_is_said_as_of_one_file)
     }
 }
 
+/* What one run does not name, stays in the state for the next one that does. */
 E2E_EMBEDDED(export_dir, lines_of_streams_that_are_not_named_are_kept)
 {
     struct written w[3];
