@@ -47,14 +47,14 @@ static int finish_one(struct exporting *e)
 static enum dstream_code add_names(struct ds_cli *c, char *text, const char ***args, size_t *n)
 {
     for (char *line = text; *line;) {
+        line += strspn(line, " \t\r");
         size_t len = strcspn(line, "\n");
         char *next = line + len + (line[len] == '\n');
         while (len > 0 && strchr(" \t\r", line[len - 1]))
             len--;
-        line += strspn(line, " \t");
-        if (line < next && len > 0 && *line != '#' && *line != '\n' && *line != '\r') {
+        if (len > 0 && *line != '#') {
             const char **more = ds_realloc(*args, (*n + 1) * sizeof *more);
-            const char *name = more ? ds_cli_own(&c->opt, line, strcspn(line, " \t\r\n")) : NULL;
+            const char *name = more ? ds_cli_own(&c->opt, line, len) : NULL;
             if (more)
                 *args = more;
             if (!name)

@@ -200,6 +200,8 @@ E2E_EMBEDDED(export_dir, names_come_from_a_list_too_and_never_leave_the_director
     p = dstream_run("export", "--url", e2e_url(""), "--list", e2e_path("no-list"), "-d", dir());
     e2e_status(p, 66);
     cr_assert(reading_said(p, "no-list: No such file"));
+    e2e_write_file(e2e_path("spaced"), e2e_text(e2e_printf("%s s1\n", w[0].url)));
+    e2e_status(dstream_run("export", "--list", e2e_path("spaced"), "-d", dir()), 2);
     e2e_status(dstream_run("export", "--url", e2e_url(""), w[0].url, "-d", dir(), "-o", exported()),
                2);
     e2e_status(dstream_run("export", "--url", e2e_url(""), w[0].url, "-d", e2e_path("none/d")), 74);
