@@ -327,6 +327,8 @@ static enum dstream_code open_steps(struct ds_sqlite *d, const struct ds_sqlite_
     if (rc == DSTREAM_OK)
         rc = is_there(d, &there, err);
     if (rc == DSTREAM_OK)
+        rc = ds_place_lock_dir(&d->at, DS_LOCK_SHARED, err);
+    if (rc == DSTREAM_OK)
         rc = ds_place_lock(&d->at, err);
     if (rc == DSTREAM_OK && there)
         rc = open_old(d, err);

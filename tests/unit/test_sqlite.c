@@ -4,11 +4,13 @@
 #include "config.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -418,6 +420,17 @@ Test(sqlite, a_second_one_is_refused)
     struct dstream_error err = {0};
     cr_assert_eq(ds_sqlite_open(&second, &usual, &err), DSTREAM_ERR_LOCKED);
     ds_sqlite_free(d);
+    ds_sqlite_free(opened(&usual));
+}
+
+Test(sqlite, one_in_a_directory_that_is_exported_into_is_refused)
+{
+    struct ds_sqlite *d;
+    struct dstream_error err = {0};
+    int dir = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cr_assert_eq(flock(dir, LOCK_EX), 0);
+    cr_assert_eq(ds_sqlite_open(&d, &usual, &err), DSTREAM_ERR_LOCKED);
+    close(dir);
     ds_sqlite_free(opened(&usual));
 }
 
