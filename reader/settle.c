@@ -177,8 +177,10 @@ static void settle_suspicion(struct ds_reader *r, int64_t now)
 /* What was due is gone, but the stream is there. */
 static void settle_gone(struct ds_reader *r)
 {
+    const char *to = r->on_gone == DSTREAM_GONE_NOW ? "now" : "-1";
     r->gone_due = false;
-    if (r->on_gone == DSTREAM_GONE_FAIL || ds_token_is_sentinel(r->pos)) {
+    /* There is nothing behind the tail, and nothing before the beginning. */
+    if (r->on_gone == DSTREAM_GONE_FAIL || strcmp(r->pos, "now") == 0 || strcmp(r->pos, to) == 0) {
         r->a.status = 410;
         ds_reader_fail(r, DSTREAM_ERR_GONE, false,
                        "gone: what comes next is no longer kept: the server answered 410");
@@ -186,8 +188,9 @@ static void settle_gone(struct ds_reader *r)
         return;
     }
     ds_reader_notice(r, DS_NOTICE_GAP, 0);
-    strcpy(r->gone, r->pos);
-    strcpy(r->pos, r->on_gone == DSTREAM_GONE_NOW ? "now" : "-1");
+    if (!ds_token_is_sentinel(r->pos))
+        strcpy(r->gone, r->pos);
+    strcpy(r->pos, to);
     r->skip = 0;
     r->too_large = false;
     ds_parts_forget(r);

@@ -1365,6 +1365,25 @@ SCENARIO(reader_gone, goes_on_at_the_tail, from_old_now)
     last(p, "now+0>z utd");
 }
 
+static void from_beginning_now(struct ds_reader_config *c)
+{
+    c->on_gone = DSTREAM_GONE_NOW;
+}
+
+SCENARIO(reader_gone, goes_on_at_the_tail_from_the_beginning, from_beginning_now)
+{
+    asks(p, "offset=-1");
+    answers(p, 410, "", "");
+    asks(p, "HEAD " BASE);
+    answers(p, 200, BIN NEXT("z"), "");
+    asks(p, "offset=now");
+    cr_assert_str_eq(p->notices, "g");
+    answers(p, 410, "", "");
+    asks(p, "HEAD " BASE);
+    answers(p, 200, BIN NEXT("z"), "");
+    ends(p, DSTREAM_ERR_GONE); /* there is nothing further on */
+}
+
 static void with_hook(struct ds_reader_config *c)
 {
     c->auth = true;
