@@ -329,7 +329,8 @@ static enum dstream_code set_epoch(struct once *w)
     const struct ds_cli_options *o = &w->cli->opt;
     const struct ds_producer_journal *before = w->c->before;
     uint64_t used = before ? before->epoch + 1 : 0; /* up to this one, without it */
-    if (!o->epoch_given)
+    /* Where none is left, the producer says so. */
+    if (!o->epoch_given || used > DS_EPOCH_MAX)
         return dstream_options_set_epoch_auto(w->u->options, before ? before->epoch : 0);
     if (o->claim)
         return dstream_options_set_epoch(w->u->options, used, DSTREAM_EPOCH_CLAIM);

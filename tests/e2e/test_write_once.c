@@ -361,6 +361,24 @@ E2E_BOTH(once, epochs_of_ones_own)
     writing_holds(url, e2e_text("1\n3\n4\n6\n"));
 }
 
+/* Whatever is asked for, where a journal has used the last one. */
+E2E_EMBEDDED(once, no_epoch_is_left)
+{
+    static const char *const more[][2] = {{NULL}, {"--epoch", "claim"}, {"--epoch", "5"}};
+    char *url = e2e_url("s"), *state = e2e_path("journal");
+    e2e_create(url, TYPE_JSON);
+    e2e_status(feed(e2e_text("1"), "write", url, "--producer", "p", "--state", state, "--epoch",
+                    "9007199254740991"),
+               0);
+    for (size_t i = 0; i < COUNT(more); i++) {
+        struct e2e_process *p = feed(e2e_text(" 2"), "write", url, "--producer", "p", "--state",
+                                     state, more[i][0], more[i][1]);
+        e2e_status(p, 15);
+        e2e_says(p, "no epoch is left for this producer id");
+    }
+    writing_holds(url, e2e_text("1\n"));
+}
+
 /* --- the journal ------------------------------------------------------------------------------ */
 
 /* A run that ends with something kept: the proxy answers nothing from the second POST on. */
