@@ -247,6 +247,43 @@ void exported_until_state_length(size_t n)
     e2e_wait_for(state_is_long, &n, e2e_printf("%zu bytes in the state", n));
 }
 
+/* --- a small disk ----------------------------------------------------------------------------- */
+
+static void need_a_mount(const char *at)
+{
+    cr_assert_eq(mkdir(at, 0777), 0);
+    const char *const try[] = {"unshare", "-m", "mount", "-t", "tmpfs", "none", at, NULL};
+    struct e2e_process *p = e2e_finished(e2e_spawn(&(struct e2e_run){.argv = try}));
+    if (p->status != 0)
+        cr_skip("no tmpfs can be mounted here (not root?): a full disk is tested by a file's size "
+                "limit only: %s",
+                p->err_data.p);
+}
+
+/* In a mount namespace of its own, which goes with the shell. */
+struct e2e_process *exported_on_small_disk(const char *size, const char *file,
+                                           const char *const *arguments)
+{
+    static const char twice[] = "cd \"$1\" && mount -t tmpfs -o size=$2 none . && "
+                                "cd . && cd \"$PWD\" && file=$3 && shift 3 || exit 90\n"
+                                "\"$@\"\n"
+                                "echo \"status $?, then:\" >&2; ls >&2\n"
+                                "mount -o remount,size=16m \"$PWD\" || exit 91\n"
+                                "\"$@\" || exit 92\n"
+                                "cat \"$file\"\n";
+    const char *disk = e2e_path("disk");
+    need_a_mount(disk);
+    const char *const *command = e2e_command(arguments);
+    const char *argv[24] = {"unshare", "-m", "sh", "-c", twice, "sh", disk, size, file};
+    for (size_t i = 0; command[i]; i++)
+        argv[9 + i] = command[i];
+    struct e2e_process *p = e2e_finished(e2e_spawn(&(struct e2e_run){.argv = argv}));
+    e2e_status(p, 0);
+    e2e_says(p, "the disk is full");
+    cr_assert_not(e2e_exists(e2e_printf("%s/%s", disk, file)), "it was not on the small disk");
+    return p;
+}
+
 /* --- a stream that is replaced ---------------------------------------------------------------- */
 
 void exported_replaced(void *ctx, struct exchange *x)

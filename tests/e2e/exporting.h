@@ -48,6 +48,12 @@ void exported_until_state_length(size_t n);
 struct e2e_bytes snapshot(const char *directory);
 struct e2e_bytes snapshot_all(void); /* of the test's directory */
 
+/* What `dstream ARGUMENTS...` does on a disk of this size, and again once that has room: that ends
+ * with 0, and prints `file`; standard error has that the disk was full, how the first one ended,
+ * and what it has left. The test is skipped where nothing can be mounted. */
+struct e2e_process *exported_on_small_disk(const char *size, const char *file,
+                                           const char *const *arguments);
+
 /* A scripted server, whose `ctx` is a bool, false to begin with: an event stream of the messages 1,
  * 2 and 3 ends, at offset c; before it is opened again, the stream is another one, which is longer.
  */

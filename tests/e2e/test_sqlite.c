@@ -466,38 +466,15 @@ E2E_BOTH(sqlite, a_file_at_its_size_limit_is_an_error_that_resumes)
     same("all", &w);
 }
 
-/* In a mount namespace of its own, which goes with the shell. */
-static const char on_small_disk[] = "cd \"$1\" && shift && mount -t tmpfs -o size=256k none . && "
-                                    "cd . && cd \"$PWD\" || exit 90\n"
-                                    "\"$@\"\n"
-                                    "echo \"status $?\" >&2\n"
-                                    "mount -o remount,size=16m \"$PWD\" || exit 91\n"
-                                    "\"$@\" || exit 92\n"
-                                    "cat db\n";
-
 E2E_EMBEDDED(sqlite, a_full_disk_is_an_error_that_resumes)
 {
-    const char *disk = e2e_path("disk");
-    cr_assert_eq(mkdir(disk, 0777), 0);
-    const char *const try[] = {"unshare", "-m", "mount", "-t", "tmpfs", "none", disk, NULL};
-    struct e2e_process *p = e2e_finished(e2e_spawn(&(struct e2e_run){.argv = try}));
-    if (p->status != 0)
-        cr_skip("no tmpfs can be mounted here (not root?): a full disk is tested by a file's size "
-                "limit only: %s",
-                p->err_data.p);
     struct written w = written_begin(e2e_url("s"), TYPE_BINARY);
     for (int i = 0; i < 30; i++)
         written_add(&w, 10000);
     e2e_close(w.url);
-    const char *const *command =
-        e2e_command((const char *const[]){"export", w.url, "--sqlite", "db", NULL});
-    const char *argv[24] = {"unshare", "-m", "sh", "-c", on_small_disk, "sh", disk};
-    for (size_t i = 0; command[i]; i++)
-        argv[7 + i] = command[i];
-    p = e2e_finished(e2e_spawn(&(struct e2e_run){.argv = argv}));
-    e2e_status(p, 0);
-    e2e_says(p, "the disk is full");
-    e2e_says(p, "status 74\n");
+    struct e2e_process *p = exported_on_small_disk(
+        "256k", "db", (const char *const[]){"export", w.url, "--sqlite", "db", NULL});
+    e2e_says(p, "status 74, then:");
     e2e_write_file(DB, p->out_data);
     same("all", &w);
 }
