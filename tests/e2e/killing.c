@@ -15,6 +15,17 @@
 
 /* --- where they were killed ------------------------------------------------------------------- */
 
+static bool is_answered(const struct e2e_process *p, const void *ctx)
+{
+    (void)ctx;
+    return strstr(p->err_data.p, ": 200\n") || (p->out < 0 && p->err < 0);
+}
+
+void until_answered(struct e2e_process *p)
+{
+    e2e_until(p, is_answered, NULL, "its first answer");
+}
+
 void tally_add(struct tally *t, const struct e2e_process *p)
 {
     const char *line = strstr(p->err_data.p, "killed ");

@@ -19,6 +19,9 @@ struct tally {
     size_t n;
 };
 
+/* Until an export that was started with -v has had its first answer, or has ended: what comes then
+ * are commits, and before that there is mostly the starting of a program. */
+void until_answered(struct e2e_process *p);
 /* Counts a process that was killed. */
 void tally_add(struct tally *t, const struct e2e_process *p);
 /* "kills; HOW; FORM; SERVER; STEP; N", a line a step, which script/soak adds up. `how` is "random"

@@ -325,9 +325,10 @@ E2E_BOTH(formats, event_streams_survive_kills)
         for (unsigned long kills = 2 * e2e_soak(); kills > 0; kills--) {
             e2e_limits(e2e_printf("kill_%s=%u", e2e_below(&state, 2) ? "at" : "after",
                                   (unsigned)e2e_below(&state, 60) + 1));
-            struct e2e_process *p = dstream_start("export", "-f", "-F", "sse", "--sync", "batch",
+            struct e2e_process *p = dstream_start("export", "-fv", "-F", "sse", "--sync", "batch",
                                                   "--rotate-size", rotate, url, "-o", out);
             e2e_limits("");
+            until_answered(p);
             append_some(url, types[i], &want);
             e2e_kill(p, SIGKILL);
             cr_assert_eq(e2e_wait(p), 128 + SIGKILL, "%s", p->err_data.p);

@@ -225,7 +225,7 @@ static struct e2e_process *follow(const struct written *w, uint64_t *state)
     if (e2e_below(state, 2) == 0)
         e2e_limits(e2e_printf("kill_%s=%u", e2e_below(state, 2) ? "at" : "after",
                               (unsigned)e2e_below(state, 40) + 1));
-    struct e2e_process *p = dstream_start("export", w->url, "-o", exported(), "-f", "--live", mode,
+    struct e2e_process *p = dstream_start("export", w->url, "-o", exported(), "-fv", "--live", mode,
                                           "--sync", when[e2e_below(state, 4)]);
     e2e_limits("");
     return p;
@@ -242,6 +242,7 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
     unsigned long longer = 0, on_its_way = 0;
     for (unsigned long i = 0; i < kills; i++) {
         struct e2e_process *p = follow(&w, &state);
+        until_answered(p);
         for (uint64_t n = e2e_below(&state, 4); n > 0; n--) {
             written_add(&w, 1 + e2e_below(&state, 2000));
             pass(&state);
@@ -276,8 +277,9 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
 static void killed_at_random(const char *type)
 {
     uint64_t fresh = e2e_fresh_seed();
-    killed_while_written(type, 1, 6 * e2e_soak());
-    killed_while_written(type, fresh, 4 * e2e_soak());
+    unsigned long kills = (e2e_soak() > 1 ? 5 : 2) * e2e_soak();
+    killed_while_written(type, 1, kills);
+    killed_while_written(type, fresh, kills);
 }
 
 E2E_BOTH(kill, at_random_moments_of_messages)

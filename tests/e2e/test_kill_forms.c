@@ -156,7 +156,7 @@ static struct e2e_process *follow(const struct subject *s, uint64_t *state)
     if (below(state, 2) == 0)
         limits = e2e_printf("kill_%s=%u", below(state, 2) ? "at" : "after",
                             (unsigned)below(state, 20 + 12 * s->f->streams) + 1);
-    return subject_export(s, limits, when[below(state, 5)], "-f");
+    return subject_export(s, limits, when[below(state, 5)], "-fv");
 }
 
 static void killed_while_written(const struct form *f, unsigned long kills)
@@ -167,6 +167,7 @@ static void killed_while_written(const struct form *f, unsigned long kills)
     struct tally t = {.n = 0};
     for (unsigned long i = 0; i < kills; i++) {
         struct e2e_process *p = follow(&s, &state);
+        until_answered(p);
         for (uint64_t n = below(&state, 6); n > 0; n--) {
             written_add(&s.w[below(&state, f->streams)], 1 + below(&state, 2000));
             pass(&state);

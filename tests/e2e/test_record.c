@@ -8,6 +8,7 @@
  */
 #include "config.h"
 
+#include "tests/e2e/killing.h"
 #include "tests/e2e/recording.h"
 
 #include <criterion/criterion.h>
@@ -17,8 +18,6 @@
 #include <unistd.h>
 
 #include "decode/recording.h"
-
-#define KILLED (128 + SIGKILL)
 
 static void same(const char *what, struct e2e_bytes want, bool closed)
 {
@@ -171,7 +170,7 @@ static struct e2e_process *follow(const struct written *w, uint64_t *state)
     if (e2e_draw(state) % 2 == 0)
         e2e_limits(e2e_printf("kill_%s=%u", e2e_draw(state) % 2 ? "at" : "after",
                               (unsigned)(e2e_draw(state) % 40) + 1));
-    struct e2e_process *p = dstream_start("record", w->url, "-o", exported(), "-f", "--live", mode,
+    struct e2e_process *p = dstream_start("record", w->url, "-o", exported(), "-fv", "--live", mode,
                                           "--sync", when[e2e_draw(state) % 4]);
     e2e_limits("");
     return p;
@@ -186,6 +185,7 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
     int64_t last = 0;
     for (unsigned long i = 0; i < kills; i++) {
         struct e2e_process *p = follow(&w, &state);
+        until_answered(p);
         for (uint64_t n = e2e_draw(&state) % 4; n > 0; n--) {
             written_add(&w, 1 + e2e_draw(&state) % 2000);
             usleep((useconds_t)(e2e_draw(&state) % (1U << e2e_draw(&state) % 15)));
@@ -213,8 +213,9 @@ static void killed_while_written(const char *type, uint64_t seed, unsigned long 
 static void killed_at_random(const char *type)
 {
     uint64_t fresh = e2e_fresh_seed();
-    killed_while_written(type, 1, 10 * e2e_soak());
-    killed_while_written(type, fresh, 10 * e2e_soak());
+    unsigned long kills = (e2e_soak() > 1 ? 10 : 3) * e2e_soak();
+    killed_while_written(type, 1, kills);
+    killed_while_written(type, fresh, kills);
 }
 
 E2E_BOTH(record, killed_at_random_moments_of_messages)
