@@ -418,13 +418,22 @@ static void verify_segment(void *ctx, const char *name, const struct ds_checkpoi
         verify_in(l, name, "", c);
 }
 
+/* Of any other format each segment would only say again that it cannot be. */
+static bool can_be_verified(const struct ds_checkpoint *c)
+{
+    enum ds_format_kind kind;
+    return ds_format_of(c->format, &kind) &&
+           (kind == DS_FORMAT_ENVELOPE || ds_format_is_data(kind));
+}
+
 /* An output: the finished segments that are still there, and what is written to. */
 static void verify_output(struct listing *l, const char *name, const struct ds_checkpoint *c,
                           const char *manifest)
 {
     struct dstream_error err = {0};
     bool rotated = c->segment.number > 0;
-    char *path = rotated && l->manifest > 0 ? path_in(l->dir, manifest, "") : NULL;
+    bool segments = rotated && l->manifest > 0 && can_be_verified(c);
+    char *path = segments ? path_in(l->dir, manifest, "") : NULL;
     l->missing = 0;
     if (path &&
         ds_segments_each(path, l->manifest, name, c, verify_segment, l, &err) != DSTREAM_OK) {

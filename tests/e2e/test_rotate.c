@@ -213,6 +213,12 @@ E2E_EMBEDDED(rotate, its_names_and_its_usage)
     e2e_status(dstream_run("export", w.url, "-o", out), 2); /* it is rotated, or it is not */
     e2e_status(dstream_run("export", w.url, "-o", OUT), 0);
     e2e_status(dstream_run("export", w.url, "-o", OUT, "--rotate-size", "300"), 2);
+    e2e_status(
+        dstream_run("export", w.url, "-o", e2e_path("x.tmpl"), "--rotate-size", "300", "-F", "%s"),
+        0);
+    struct e2e_process *p = dstream_run("state", "verify", e2e_path("x.tmpl"));
+    e2e_status(p, 2);
+    cr_assert_eq(reading_said(p, "cannot be told"), 1);
 }
 
 E2E_BOTH(rotate, each_of_a_directory)
