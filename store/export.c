@@ -263,12 +263,7 @@ static enum dstream_code open_steps(struct ds_exports *s, const struct ds_export
         rc = open_manifest(s, err);
     if (rc == DSTREAM_OK)
         rc = ds_set_add(s, s->at.name, out, err);
-    /* What a crash left in the caches must be settled before anything is built on it. */
-    if (rc == DSTREAM_OK)
-        rc = ds_place_sync(&s->at, err);
-    if (rc == DSTREAM_OK)
-        rc = ds_place_sync(&s->state.at, err);
-    return rc;
+    return rc == DSTREAM_OK ? ds_set_settle(s, err) : rc;
 }
 
 enum dstream_code ds_export_open(struct ds_export **out, const struct ds_export_options *o,

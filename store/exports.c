@@ -32,6 +32,12 @@ struct ds_exports *ds_set_new(const struct ds_export_options *o, struct dstream_
     return s;
 }
 
+enum dstream_code ds_set_settle(struct ds_exports *s, struct dstream_error *err)
+{
+    enum dstream_code rc = ds_place_sync(&s->at, err);
+    return rc == DSTREAM_OK ? ds_place_sync(&s->state.at, err) : rc;
+}
+
 static void free_line(struct ds_line *l)
 {
     ds_buf_free(&l->text);
@@ -270,12 +276,7 @@ static enum dstream_code open_steps(struct ds_exports *s, const struct ds_export
         rc = load_state(s, &head, err);
     if (rc == DSTREAM_OK)
         rc = open_manifest(s, &head, err);
-    /* What a crash left in the caches must be settled before anything is built on it. */
-    if (rc == DSTREAM_OK)
-        rc = ds_place_sync(&s->at, err);
-    if (rc == DSTREAM_OK)
-        rc = ds_place_sync(&s->state.at, err);
-    return rc;
+    return rc == DSTREAM_OK ? ds_set_settle(s, err) : rc;
 }
 
 enum dstream_code ds_exports_open(struct ds_exports **out, const struct ds_export_options *o,

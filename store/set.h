@@ -64,6 +64,9 @@ struct ds_export {
 
 /* A set without anything opened; NULL, with the error set, for options that exclude each other. */
 struct ds_exports *ds_set_new(const struct ds_export_options *o, struct dstream_error *err);
+/* Syncs the directories: what a crash left in the caches must be settled before anything is built
+ * on it. */
+enum dstream_code ds_set_settle(struct ds_exports *s, struct dstream_error *err);
 /* Adds a member; `file` is NULL for the only one of a set without a directory. */
 enum dstream_code ds_set_add(struct ds_exports *s, const char *file, struct ds_export **out,
                              struct dstream_error *err);
