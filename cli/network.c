@@ -20,11 +20,13 @@ enum dstream_code ds_cli_url(struct ds_cli *c, const char *name, struct ds_buf *
     enum dstream_code rc;
     if (!*name) /* a variable that is not set, say: that is not to name the base itself */
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "the name of a stream is empty");
+    char shown[256]; /* it may be a URL without its scheme, with a password */
+    ds_url_redact(name, shown, sizeof shown);
     if (!ds_url_has_scheme(name) && !base)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "%.200s is not a whole URL, as https://host/name, and there is no base "
                             "URL to join it to: give --url, or set DSTREAM_URL",
-                            name);
+                            shown);
     if (ds_url_has_scheme(name))
         rc = ds_buf_adds(out, name);
     else if (!ds_url_valid(base))
@@ -33,12 +35,13 @@ enum dstream_code ds_cli_url(struct ds_cli *c, const char *name, struct ds_buf *
                             "https");
     else
         rc = ds_url_join(out, base, name);
+    if (rc == DSTREAM_ERR_LIMIT)
+        return ds_error_set(err, rc, "%.100s...: a URL of more than 64 KiB", shown);
     const char *url = rc == DSTREAM_OK ? ds_buf_str(out) : NULL;
     if (!url)
         return ds_error_set(err, DSTREAM_ERR_NOMEM, "no memory for a URL");
     if (ds_url_valid(url))
         return DSTREAM_OK;
-    char shown[256];
     ds_url_redact(url, shown, sizeof shown);
     return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "%s is not a URL of http or https", shown);
 }

@@ -1052,12 +1052,24 @@ static enum dstream_code operand(struct ds_cli_options *o, char *text, const cha
     return DSTREAM_ERR_NOMEM;
 }
 
+/* How errors are shown is to be known before the first one, which may be about what stands before.
+ */
+static void find_errors_form(struct ds_cli_options *o, char **argv)
+{
+    struct walk w = {.argv = argv};
+    for (struct token t = walk_next(&w); t.kind != TOKEN_END; t = walk_next(&w)) {
+        if (t.kind == TOKEN_OPTION && strcmp(t.option->name, "errors") == 0)
+            (void)set_errors(o, t.option, t.text);
+    }
+}
+
 enum dstream_code ds_cli_options_parse(struct ds_cli_options *o, int argc, char **argv,
                                        const char **args, size_t *nargs, struct ds_buf *why)
 {
     *nargs = 0;
     if (argc < 1)
         return DSTREAM_OK;
+    find_errors_form(o, argv + 1);
     enum dstream_code rc = find_command(o, argv + 1, why);
     struct walk w = {.argv = argv + 1};
     bool named = false;

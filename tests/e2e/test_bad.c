@@ -880,6 +880,11 @@ E2E(bad, errors_as_json)
     e2e_says(p, "{\"level\":\"error\",\"message\":\"a\\\"b\xEF\xBF\xBD is not");
     cr_assert_eq(p->err_data.p[p->err_data.n - 2], '}');
     e2e_status(dstream_run("read", "--errors", "xml", "u"), 2);
+    p = dstream_run("read", "--count", "x", "--errors", "json", "u");
+    e2e_says(p, "{\"level\":\"error\",\"message\":\"--count x: wanted is a number");
+    p = dstream_run("read", "user:secret@host/name");
+    e2e_status(p, 2);
+    e2e_says(p, "dstream: host/name is not a whole URL");
     scripted_stop(s);
 }
 
