@@ -108,7 +108,7 @@ static enum dstream_code check_output(struct decoding *d)
         d->write_errno = errno;
     if (d->write_errno == 0)
         return DSTREAM_OK;
-    return ds_error_set(&d->error, DSTREAM_ERR_IO, "cannot write to standard output: %s",
+    return ds_error_set(&d->error, DSTREAM_ERR_IO, "standard output: cannot write: %s",
                         strerror(d->write_errno));
 }
 
@@ -324,7 +324,8 @@ int ds_cmd_decode(struct ds_cli *c)
     int fd = open(c->args[0], O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         struct dstream_error e = {0};
-        ds_error_set(&e, DSTREAM_ERR_NOT_FOUND, "cannot open %s: %s", c->args[0], strerror(errno));
+        ds_error_set(&e, errno == ENOENT ? DSTREAM_ERR_NOT_FOUND : DSTREAM_ERR_IO,
+                     "%s: cannot open: %s", c->args[0], strerror(errno));
         return ds_cli_fail(c, &e);
     }
     rc = decode_from(c, fd);

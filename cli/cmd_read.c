@@ -113,17 +113,13 @@ static void set_put(struct reading *a, uint64_t bytes)
 
 /* --- batches ---------------------------------------------------------------------------------- */
 
-static enum dstream_code refuse(struct source *s, const char *what)
-{
-    return ds_error_set(&s->s.error, DSTREAM_ERR_ARGUMENT, "%s: %s", s->s.name, what);
-}
-
 /* Now that the stream's type is known. */
 static enum dstream_code settle(struct source *s, const char *type, bool json)
 {
     struct reading *a = s->all;
     enum dstream_code rc = ds_format_resolve(&s->format.kind, json, &s->s.error);
     bool sse = s->format.kind == DS_FORMAT_SSE;
+    ds_error_set_url(&s->s.error, s->s.url.data); /* of whatever is refused here */
     s->format.text = ds_type_is_text(type);
     a->left.lines = s->format.kind == DS_FORMAT_LINES;
     a->left.chars = sse && s->format.text;
@@ -132,8 +128,9 @@ static enum dstream_code settle(struct source *s, const char *type, bool json)
     if (rc != DSTREAM_OK)
         return rc;
     if ((s->format.kind == DS_FORMAT_RAW || sse) && a->n > 1)
-        return refuse(s, "several streams cannot be told apart in output of this format: read them "
-                         "one by one, or use --format lines or envelope");
+        return ds_error_set(&s->s.error, DSTREAM_ERR_ARGUMENT,
+                            "several streams cannot be told apart in output of this format: read "
+                            "them one by one, or use --format lines or envelope");
     rc = ds_output_open(&a->out, &a->error);
     if (rc == DSTREAM_OK && a->out.terminal)
         rc = ds_format_check_terminal(s->format.kind, type, &s->s.error);

@@ -231,6 +231,7 @@ static enum dstream_code settle(struct handing *h, bool json)
     const char *type = dstream_reader_content_type(h->s.reader);
     enum dstream_code rc = ds_format_resolve(&h->format.kind, json, &h->s.error);
     h->left.lines = h->format.kind == DS_FORMAT_LINES;
+    ds_error_set_url(&h->s.error, h->s.url.data); /* of whatever is refused here */
     if (rc == DSTREAM_OK)
         rc = ds_format_check_count(&h->left, json, &h->s.error);
     if (rc == DSTREAM_OK)

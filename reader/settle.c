@@ -117,7 +117,8 @@ static void give_up_retrying(struct ds_reader *r, int64_t now)
         ds_error_set(e, DSTREAM_ERR_BUSY, "%.400s; it asks to be left alone for %lld s", said,
                      (long long)(r->a.retry_after / 1000));
     else
-        ds_error_set(e, e->code, "%.400s; given up after %u tries", said, r->tries);
+        ds_error_set(e, e->code, "%.400s; given up after %u %s", said, r->tries,
+                     r->tries == 1 ? "try" : "tries");
     give_up(r);
 }
 

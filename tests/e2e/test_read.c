@@ -550,7 +550,7 @@ E2E_BOTH(read, formats_that_do_not_fit_the_stream_are_refused)
     e2e_create(e2e_url("text"), TYPE_TEXT);
     struct e2e_process *p = dstream_run("read", "-F", "raw", e2e_url("json"));
     e2e_status(p, 2);
-    e2e_says(p, "ndjson");
+    e2e_says(p, e2e_printf("dstream: %s: format raw is not for a JSON stream", e2e_url("json")));
     p = dstream_run("read", "-F", "ndjson", e2e_url("text"));
     e2e_status(p, 2);
     e2e_says(p, "raw");
@@ -560,6 +560,12 @@ E2E_BOTH(read, formats_that_do_not_fit_the_stream_are_refused)
     p = dstream_run("read", "--count", "1", e2e_url("text"));
     e2e_status(p, 2);
     e2e_says(p, "--bytes");
+    char name[70000];
+    memset(name, 'x', sizeof name);
+    name[sizeof name - 1] = '\0';
+    p = dstream_run("read", "--url", e2e_url(""), name);
+    e2e_status(p, 15);
+    e2e_says(p, "xxx...: a URL of more than 64 KiB");
 }
 
 /* Whether `at` has the text next; moves behind it. */
