@@ -125,6 +125,17 @@ static enum dstream_code commit(struct ds_sqlite *d, struct ds_sqlite_stream *s,
     return rc == DSTREAM_OK ? ds_sqlite_commit(d, err) : rc;
 }
 
+/* A database with a row of http://h/s, which is committed and moves that to a. */
+static struct ds_sqlite *with_row(struct ds_sqlite_stream *s, const char *data)
+{
+    struct dstream_error err = {0};
+    struct ds_sqlite *d = opened(&usual);
+    *s = stream("http://h/s", NULL);
+    cr_assert_eq(add(d, s, data, "a", &err), DSTREAM_OK, "%s", err.message);
+    cr_assert_eq(commit(d, s, &err), DSTREAM_OK, "%s", err.message);
+    return d;
+}
+
 static struct ds_sqlite_stream found(struct ds_sqlite *d, const char *url)
 {
     struct ds_sqlite_stream s;
@@ -187,10 +198,8 @@ Test(sqlite, rows_and_positions_come_back)
 Test(sqlite, what_is_not_committed_is_not_there)
 {
     struct dstream_error err = {0};
-    struct ds_sqlite *d = opened(&usual);
-    struct ds_sqlite_stream s = stream("http://h/s", NULL);
-    cr_assert_eq(add(d, &s, "1", "a", &err), DSTREAM_OK);
-    cr_assert_eq(commit(d, &s, &err), DSTREAM_OK);
+    struct ds_sqlite_stream s;
+    struct ds_sqlite *d = with_row(&s, "1");
     cr_assert_eq(add(d, &s, "2", "b", &err), DSTREAM_OK);
     cr_assert_str_eq(ask(ROWS), "1|-1|0|1\n", "others see what is committed");
     ds_sqlite_free(d);
@@ -262,10 +271,8 @@ Test(sqlite, a_row_that_is_there_is_never_replaced)
 Test(sqlite, a_row_that_is_there_is_not_replaced_by_a_rule_of_the_table)
 {
     struct dstream_error err = {0};
-    struct ds_sqlite *d = opened(&usual);
-    struct ds_sqlite_stream s = stream("http://h/s", NULL);
-    cr_assert_eq(add(d, &s, "old", "a", &err), DSTREAM_OK);
-    cr_assert_eq(commit(d, &s, &err), DSTREAM_OK);
+    struct ds_sqlite_stream s;
+    struct ds_sqlite *d = with_row(&s, "old");
     ds_sqlite_free(d);
     do_once("ALTER TABLE messages RENAME TO old; CREATE TABLE messages(stream, \"offset\", "
             "\"index\", received, data, PRIMARY KEY(stream, \"offset\", \"index\") ON CONFLICT "
@@ -283,10 +290,8 @@ Test(sqlite, a_row_that_is_there_is_not_replaced_by_a_rule_of_the_table)
 Test(sqlite, a_position_that_somebody_has_moved_ends_it)
 {
     struct dstream_error err = {0};
-    struct ds_sqlite *d = opened(&usual);
-    struct ds_sqlite_stream s = stream("http://h/s", NULL);
-    cr_assert_eq(add(d, &s, "1", "a", &err), DSTREAM_OK);
-    cr_assert_eq(commit(d, &s, &err), DSTREAM_OK);
+    struct ds_sqlite_stream s;
+    struct ds_sqlite *d = with_row(&s, "1");
     do_once("UPDATE dstream_streams SET revision = revision + 1");
     cr_assert_eq(add(d, &s, "2", "b", &err), DSTREAM_OK);
     cr_assert_eq(commit(d, &s, &err), DSTREAM_ERR_STATE_MISMATCH);
@@ -300,10 +305,8 @@ Test(sqlite, a_position_that_was_changed_by_hand_is_not_taken)
     static const char *const changes[] = {"\"offset\" = 'b'", "skip = 1", "state = ''",
                                           "state = replace(state, 'a', 'b')"};
     struct dstream_error err = {0};
-    struct ds_sqlite *d = opened(&usual);
-    struct ds_sqlite_stream s = stream("http://h/s", NULL);
-    cr_assert_eq(add(d, &s, "1", "a", &err), DSTREAM_OK);
-    cr_assert_eq(commit(d, &s, &err), DSTREAM_OK);
+    struct ds_sqlite_stream s;
+    struct ds_sqlite *d = with_row(&s, "1");
     do_once("CREATE TABLE kept AS SELECT * FROM dstream_streams");
     for (size_t i = 0; i < COUNT(changes); i++) {
         char sql[128];
@@ -401,10 +404,8 @@ Test(sqlite, a_damaged_one_is_said_to_be_damaged)
 Test(sqlite, one_that_is_moved_away_takes_no_more_commits)
 {
     struct dstream_error err = {0};
-    struct ds_sqlite *d = opened(&usual);
-    struct ds_sqlite_stream s = stream("http://h/s", NULL);
-    cr_assert_eq(add(d, &s, "1", "a", &err), DSTREAM_OK);
-    cr_assert_eq(commit(d, &s, &err), DSTREAM_OK);
+    struct ds_sqlite_stream s;
+    struct ds_sqlite *d = with_row(&s, "1");
     cr_assert_eq(add(d, &s, "2", "b", &err), DSTREAM_OK);
     cr_assert_eq(unlink("db"), 0);
     cr_assert_eq(commit(d, &s, &err), DSTREAM_ERR_IO);
@@ -437,10 +438,8 @@ Test(sqlite, one_in_a_directory_that_is_exported_into_is_refused)
 Test(sqlite, who_writes_meanwhile_is_waited_for)
 {
     struct dstream_error err = {0};
-    struct ds_sqlite *d = opened(&usual);
-    struct ds_sqlite_stream s = stream("http://h/s", NULL);
-    cr_assert_eq(add(d, &s, "1", "a", &err), DSTREAM_OK);
-    cr_assert_eq(commit(d, &s, &err), DSTREAM_OK);
+    struct ds_sqlite_stream s;
+    struct ds_sqlite *d = with_row(&s, "1");
     sqlite3 *other = others();
     others_do(other, "CREATE TABLE theirs(x); BEGIN IMMEDIATE; INSERT INTO theirs VALUES(1)");
     cr_assert_eq(add(d, &s, "2", "b", &err), DSTREAM_ERR_LOCKED);
