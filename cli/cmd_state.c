@@ -211,6 +211,13 @@ static int show_database(struct ds_cli *cli, const char *path)
     return err.code == DSTREAM_OK ? ds_cli_flush(cli) : ds_cli_fail(cli, &err);
 }
 
+static bool is_state_name(const char *path)
+{
+    static const char end[] = ".dstate";
+    size_t n = strlen(path);
+    return n >= sizeof end && strcmp(path + n - (sizeof end - 1), end) == 0;
+}
+
 /* The state of the output or the directory `name`, else `name` itself. The path that was taken is
  * left in `path`. */
 static enum dstream_code find(struct ds_cli *cli, const char *name, struct ds_buf *path,
@@ -228,6 +235,12 @@ static enum dstream_code find(struct ds_cli *cli, const char *name, struct ds_bu
         if (!*missing)
             break;
     }
+    /* As likely an output whose state is gone: that is not to be removed. */
+    if (rc == DSTREAM_ERR_STATE_CORRUPT && strcmp(path->data, name) == 0 && !is_state_name(name))
+        ds_error_set(err, rc,
+                     "%.200s: it is no state file, or a damaged one, and there is no "
+                     "%.200s.dstate",
+                     name, name);
     return rc;
 }
 
@@ -361,15 +374,6 @@ static int change(struct ds_cli *cli, const char *path, bool directory, const ch
     return set ? set_state(cli, path, name) : remove_state(cli, path, name);
 }
 
-/* One that is damaged can still be removed, where its name says that it was one: it must not be an
- * output that has none beside it. */
-static bool is_state_name(const char *path)
-{
-    static const char end[] = ".dstate";
-    size_t n = strlen(path);
-    return n >= sizeof end && strcmp(path + n - (sizeof end - 1), end) == 0;
-}
-
 /* `which` is what stands behind the state's name: the stream's URL, or which one of a directory. */
 static int act_on(struct ds_cli *cli, const char *what, const char *name, const char *which)
 {
@@ -382,6 +386,8 @@ static int act_on(struct ds_cli *cli, const char *what, const char *name, const 
     enum dstream_code rc = c ? find(cli, name, &path, c, &missing, &err)
                              : ds_error_set(&err, DSTREAM_ERR_NOMEM, "no memory");
     bool directory = rc == DSTREAM_ERR_STATE_MISMATCH, verify = strcmp(what, "verify") == 0;
+    /* One that is damaged can still be removed, where its name says that it was one: it must not be
+     * an output that has none beside it. */
     bool damaged =
         rc == DSTREAM_ERR_STATE_CORRUPT && strcmp(what, "rm") == 0 && is_state_name(path.data);
     if (missing)
