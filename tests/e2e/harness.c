@@ -52,7 +52,9 @@ unsigned e2e_stride(void)
 
 unsigned e2e_step_stride(void)
 {
-    return e2e_soak() > 1 ? 1 : e2e_sanitized() ? 31 : 11;
+    if (e2e_soak() > 1)
+        return 1;
+    return e2e_sanitized() || kind == E2E_REFERENCE ? 31 : 11;
 }
 
 unsigned long e2e_soak(void)

@@ -65,7 +65,8 @@ bool e2e_sanitized(void);
  * program is dear, to the fifth (an odd number, so that both of what alternates are met). */
 unsigned e2e_stride(void);
 /* The same for tests that end a process at each step in turn, each of which is a process or three:
- * to the eleventh, or under sanitizers the 31st. With DSTREAM_SOAK every step is met. */
+ * to the eleventh, or under sanitizers and with the reference server, where the steps are the same,
+ * the 31st. With DSTREAM_SOAK every step is met. */
 unsigned e2e_step_stride(void);
 /* DSTREAM_SOAK, by how much to do more of what is random or slow; 1 where it is not set. */
 unsigned long e2e_soak(void);

@@ -95,7 +95,7 @@ static void each_step(const struct form *f, enum at at)
     struct tally t = {.n = 0};
     struct subject s =
         some_of(f, e2e_serve(NULL, (const char *const[]){"--page-size", "240", NULL}));
-    steps(&s, at, e2e_soak() > 1 ? 1 : 30, &t);
+    steps(&s, at, e2e_soak() > 1 ? 1 : 31, &t);
     tally_say(&t, "each step", f->name);
 }
 
@@ -105,7 +105,7 @@ static void each_step_of_one_answer(const struct form *f)
     struct tally t = {.n = 0};
     struct subject s = some_of(f, e2e_base());
     for (int at = BEFORE; at <= FAILING; at++)
-        steps(&s, (enum at)at, e2e_soak() > 1 ? 1 : 50, &t);
+        steps(&s, (enum at)at, e2e_soak() > 1 ? 1 : 51, &t);
     tally_say(&t, "each step", f->name);
 }
 

@@ -390,7 +390,7 @@ static void killed_at_random(const char *type, uint64_t seed, unsigned long kill
 static void at_random(const char *type)
 {
     uint64_t fresh = e2e_fresh_seed();
-    unsigned long some = e2e_sanitized() ? 3 : 10;
+    unsigned long some = e2e_sanitized() ? 3 : e2e_soak() > 1 ? 10 : 5;
     killed_at_random(type, 1, 2 * some * e2e_soak(), 0);
     killed_at_random(type, fresh, some * e2e_soak(), 20);
 }
