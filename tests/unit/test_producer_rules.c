@@ -254,6 +254,17 @@ Test(producer_rules, an_epoch_is_drawn_above_all_others)
     cr_assert_null(p.p);
 }
 
+/* The answer to request n is lost, and to the next it is that it was stored before. */
+static void repeated_as_stored(struct play *p, size_t n)
+{
+    run(p);
+    lose(p, n);
+    run(p);
+    pass(p, 1000);
+    stores_as(p, n + 1, 204);
+    run(p);
+}
+
 /* The caller's word that its epoch, 7, was never used holds only above all that is known of. */
 Test(producer_rules, what_is_known_of_is_not_fresh)
 {
@@ -269,12 +280,7 @@ Test(producer_rules, what_is_known_of_is_not_fresh)
         p.c.from = p.c.journal ? &from : NULL;
         begin(&p);
         append(&p, "a");
-        run(&p);
-        lose(&p, 0);
-        run(&p);
-        pass(&p, 1000);
-        stores_as(&p, 1, 204);
-        run(&p);
+        repeated_as_stored(&p, 0);
         told(&p, row[i].fates);
         end(&p);
     }
@@ -564,12 +570,7 @@ Test(producer_rules, a_200_shows_that_the_numbers_are_ours)
     struct play p = fixed(false);
     to_running(&p);
     append(&p, "b");
-    run(&p);
-    lose(&p, 1);
-    run(&p);
-    pass(&p, 1000);
-    stores_as(&p, 2, 204);
-    run(&p);
+    repeated_as_stored(&p, 1);
     told(&p, "++");
     end(&p);
 }
