@@ -41,8 +41,23 @@ static void set_limits(const struct e2e_run *run)
         _exit(126);
 }
 
+/* To look for leaks takes a sanitized program as long as all the rest of a short run: two of so
+ * many do, the first two of a test among them, which mostly are a server and what is tested. */
+#define LEAKS_EACH 8
+
+static void look_for_leaks(bool look)
+{
+    const char *options = getenv("ASAN_OPTIONS");
+    char text[1024];
+    if (look || !e2e_sanitized())
+        return;
+    int n = snprintf(text, sizeof text, "%s:detect_leaks=0", options ? options : "");
+    if (n >= (int)sizeof text || setenv("ASAN_OPTIONS", text, 1) < 0)
+        _exit(126);
+}
+
 /* In the child. Nothing that is started outlives the test. */
-static void become(const struct e2e_run *run, const struct ends *e, pid_t parent)
+static void become(const struct e2e_run *run, const struct ends *e, pid_t parent, unsigned nth)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
@@ -60,6 +75,7 @@ static void become(const struct e2e_run *run, const struct ends *e, pid_t parent
     signal(SIGHUP, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     set_limits(run);
+    look_for_leaks(nth % LEAKS_EACH < 2);
     for (const char *const *v = run->env; v && *v; v++) {
         if (putenv((char *)(uintptr_t)*v) != 0)
             _exit(126);
@@ -76,9 +92,11 @@ static void become(const struct e2e_run *run, const struct ends *e, pid_t parent
 
 struct e2e_process *e2e_spawn(const struct e2e_run *run)
 {
+    static unsigned count;
     struct e2e_process *p = e2e_alloc(sizeof *p);
     struct ends e;
     struct e2e_bytes line = {0};
+    unsigned nth = count++;
     for (const char *const *a = run->argv; *a; a++)
         e2e_add_text(&line, e2e_printf("%s%s", a == run->argv ? "" : " ", *a));
     p->line = line.p;
@@ -89,7 +107,7 @@ struct e2e_process *e2e_spawn(const struct e2e_run *run)
     if (p->pid < 0)
         cr_assert_fail("fork: %s", strerror(errno));
     if (p->pid == 0)
-        become(run, &e, parent);
+        become(run, &e, parent, nth);
     close(e.in[0]);
     close(e.out[1]);
     close(e.err[1]);
