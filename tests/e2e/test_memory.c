@@ -23,7 +23,7 @@
 
 static size_t whole_length(void)
 {
-    return getenv("DSTREAM_SOAK") ? 1024 * MIB : 100 * MIB;
+    return getenv("DSTREAM_SOAK") ? 1024 * MIB : e2e_sanitized() ? 20 * MIB : 100 * MIB;
 }
 
 struct flood {

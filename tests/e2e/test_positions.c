@@ -94,7 +94,7 @@ static void every_position(bool json)
         for (size_t k = 0; k <= s.pages && s.before[k] <= at; k++) {
             const char *from = e2e_printf("%s,%zu", s.offset[k], at - s.before[k]);
             bool nearest = k == s.pages || s.before[k + 1] > at;
-            for (size_t n = 1; n <= N - at + 1; n++) {
+            for (size_t n = 1; n <= N - at + 1; n += e2e_stride()) {
                 if (nearest || n == 1 || n == N - at)
                     read_and_go_on(&s, from, at, n, NULL);
             }
