@@ -269,6 +269,13 @@ static void read_on(struct verifying *v)
     ds_status_end(&v->run.status);
 }
 
+/* Whether its output can be told from what is not in the stream. */
+static bool can_be_verified(const struct ds_checkpoint *c, enum ds_format_kind *kind)
+{
+    return ds_format_of(c->format, kind) &&
+           (*kind == DS_FORMAT_ENVELOPE || ds_format_is_data(*kind));
+}
+
 static enum dstream_code open_file(struct verifying *v)
 {
     const struct ds_checkpoint *c = v->c;
@@ -283,15 +290,14 @@ static enum dstream_code open_file(struct verifying *v)
     if (!c->has_output)
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT, "%s: the state goes with no output file",
                             v->path);
-    bool known = ds_format_of(c->format, &v->format.kind);
-    v->enveloped = known && v->format.kind == DS_FORMAT_ENVELOPE;
-    if (v->enveloped)
-        v->format.kind = ds_type_is_json(c->content_type) ? DS_FORMAT_NDJSON : DS_FORMAT_RAW;
-    if (!known || !ds_format_is_data(v->format.kind))
+    if (!can_be_verified(c, &v->format.kind))
         return ds_error_set(err, DSTREAM_ERR_ARGUMENT,
                             "%s: output of format %s cannot be told from what is not in the "
                             "stream: only raw, ndjson, lines and envelope can be verified",
                             v->path, c->format);
+    v->enveloped = v->format.kind == DS_FORMAT_ENVELOPE;
+    if (v->enveloped)
+        v->format.kind = ds_type_is_json(c->content_type) ? DS_FORMAT_NDJSON : DS_FORMAT_RAW;
     v->left = c->length - c->before;
     v->f = c->length > 0 ? fopen(v->path, "rbe") : NULL;
     if (c->length > 0 && (!v->f || fseeko(v->f, (off_t)c->before, SEEK_SET) != 0))
@@ -418,21 +424,14 @@ static void verify_segment(void *ctx, const char *name, const struct ds_checkpoi
         verify_in(l, name, "", c);
 }
 
-/* Of any other format each segment would only say again that it cannot be. */
-static bool can_be_verified(const struct ds_checkpoint *c)
-{
-    enum ds_format_kind kind;
-    return ds_format_of(c->format, &kind) &&
-           (kind == DS_FORMAT_ENVELOPE || ds_format_is_data(kind));
-}
-
 /* An output: the finished segments that are still there, and what is written to. */
 static void verify_output(struct listing *l, const char *name, const struct ds_checkpoint *c,
                           const char *manifest)
 {
     struct dstream_error err = {0};
     bool rotated = c->segment.number > 0;
-    bool segments = rotated && l->manifest > 0 && can_be_verified(c);
+    enum ds_format_kind kind; /* of any other each segment would only say again that it cannot be */
+    bool segments = rotated && l->manifest > 0 && can_be_verified(c, &kind);
     char *path = segments ? path_in(l->dir, manifest, "") : NULL;
     l->missing = 0;
     if (path &&
