@@ -7,6 +7,7 @@
 #define DS_CLI_SUPPLY_H
 
 #include "base/error.h"
+#include "cli/messages.h"
 #include "client/journal.h"
 #include "client/loop.h"
 
@@ -40,10 +41,9 @@ struct ds_supply_ops {
 /* How large a message may be at the most that is made of bytes without borders, where `max` bytes
  * go into one. What is too large for the server is sent in smaller batches, but no message is cut.
  */
-#define DS_SUPPLY_PIECE ((size_t)64 * 1024)
 static inline size_t ds_supply_piece(size_t max)
 {
-    return max < DS_SUPPLY_PIECE ? max : DS_SUPPLY_PIECE;
+    return max < DS_MESSAGES_PIECE ? max : DS_MESSAGES_PIECE;
 }
 
 struct ds_supply {
@@ -53,5 +53,12 @@ struct ds_supply {
     const char *bytes_of; /* marks are bytes of this, for messages; NULL: they are not bytes */
     bool lf_behind;       /* a message is a line only with an LF behind it */
 };
+
+/* What is copied from another stream. */
+static inline void ds_supply_copies(struct ds_supply *s, bool json)
+{
+    s->counted = s->lf_behind = json;
+    s->bytes_of = json ? NULL : "what is copied";
+}
 
 #endif

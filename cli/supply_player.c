@@ -114,11 +114,8 @@ void ds_supply_player_init(struct ds_supply_player *s, struct ds_player *p, dstr
     s->limit.ctx = s;
     if (max_time >= 0)
         (void)ds_timer_set(loop, &s->limit, ds_loop_update(loop) + max_time);
-    *out = (struct ds_supply){.ops = &ops,
-                              .ctx = s,
-                              .counted = p->in.about.json,
-                              .bytes_of = p->in.about.json ? NULL : "what is copied",
-                              .lf_behind = p->in.about.json};
+    *out = (struct ds_supply){.ops = &ops, .ctx = s};
+    ds_supply_copies(out, p->in.about.json);
 }
 
 void ds_supply_player_free(struct ds_supply_player *s)

@@ -228,10 +228,8 @@ enum dstream_code ds_supply_source_start(struct ds_supply_source *s, struct ds_o
 
 void ds_supply_source_set_kind(struct ds_supply_source *s, size_t max, struct ds_supply *out)
 {
-    bool json = ds_type_is_json(s->at.content_type);
     s->max = ds_supply_piece(max);
-    out->counted = out->lf_behind = json;
-    out->bytes_of = json ? NULL : "what is copied";
+    ds_supply_copies(out, ds_type_is_json(s->at.content_type));
 }
 
 /* The closed end is kept only once nothing is left to be done, and the next run has nothing to do.
