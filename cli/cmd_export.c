@@ -77,13 +77,12 @@ static enum dstream_code read_file(const char *path, struct ds_buf *out, struct 
         rc = ds_buf_add(out, piece, n);
     if (!f || ferror(f))
         rc = DSTREAM_ERR_IO;
-    if (rc == DSTREAM_ERR_IO)
-        ds_error_set(err, errno == ENOENT ? DSTREAM_ERR_NOT_FOUND : rc, "--list: %s: %s", path,
-                     strerror(errno));
+    int why = errno;
     if (f && f != stdin)
         (void)fclose(f);
     if (rc == DSTREAM_ERR_IO)
-        return err->code;
+        return ds_error_set(err, why == ENOENT ? DSTREAM_ERR_NOT_FOUND : rc, "--list: %s: %s", path,
+                            strerror(why));
     return rc == DSTREAM_OK && ds_buf_str(out)
                ? rc
                : ds_error_set(err, DSTREAM_ERR_LIMIT, "--list: %s: it is too large", path);
