@@ -134,21 +134,35 @@ void front_start(struct front *f, const char *name, const char *upstream, const 
     cr_assert_fail("nginx did not start: %s", f->process->err_data.p);
 }
 
-/* Those of this process: others may have taken the same port for one where nobody listens. */
+/* Whether it is a socket of ours to there. Others may have taken the same port for one where nobody
+ * listens. */
+static bool leads_to(const struct front *f, int fd)
+{
+    struct sockaddr_in a = {.sin_family = AF_UNSPEC};
+    socklen_t n = sizeof a;
+    return getpeername(fd, (struct sockaddr *)&a, &n) == 0 && a.sin_family == AF_INET &&
+           ntohs(a.sin_port) == f->port;
+}
+
 size_t front_open(const struct front *f)
 {
     size_t open = 0;
     for (int fd = 3; fd < 1024; fd++) {
-        struct sockaddr_in a = {.sin_family = AF_UNSPEC};
         struct tcp_info info;
-        socklen_t n = sizeof a, size = sizeof info;
-        if (getpeername(fd, (struct sockaddr *)&a, &n) == 0 && a.sin_family == AF_INET &&
-            ntohs(a.sin_port) == f->port &&
-            getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+        socklen_t size = sizeof info;
+        if (leads_to(f, fd) && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
             info.tcpi_state == TCP_ESTABLISHED)
             open++;
     }
     return open;
+}
+
+void front_cut(const struct front *f)
+{
+    for (int fd = 3; fd < 1024; fd++) {
+        if (leads_to(f, fd))
+            shutdown(fd, SHUT_RDWR);
+    }
 }
 
 size_t front_connections(const struct front *f, const char *protocol)

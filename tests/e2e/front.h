@@ -29,8 +29,10 @@ struct front {
 /* Starts it with the certificate `name`, in front of the server at `upstream`. `more` are lines for
  * its server's configuration, may be "". HTTP/2 is offered; a client may do without. */
 void front_start(struct front *f, const char *name, const char *upstream, const char *more);
-/* How many connections to it are open. */
+/* How many connections of this process to it are open. */
 size_t front_open(const struct front *f);
+/* Cuts them all, at our end. */
+void front_cut(const struct front *f);
 /* Of the requests that it has finished: on how many connections those came that were of this
  * protocol, as "HTTP/2.0"; how many have `text` in method or URL. */
 size_t front_connections(const struct front *f, const char *protocol);

@@ -8,14 +8,11 @@
 #include "tests/e2e/internal.h"
 #include "tests/e2e/reading.h"
 
-#include <arpa/inet.h>
 #include <dstream.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "client/reader.h"
 
@@ -47,18 +44,6 @@ static void append_line(dstream_producer *p, unsigned i, struct e2e_bytes *want)
     cr_assert_eq(dstream_producer_append(p, line, strlen(line), E2E_MS, NULL), DSTREAM_APPEND_TAKEN,
                  "%s", dstream_error_message(dstream_producer_refusal(p)));
     e2e_add_text(want, line);
-}
-
-/* All connections to this port, at our end. */
-static void cut_connections(unsigned port)
-{
-    for (int fd = 3; fd < 256; fd++) {
-        struct sockaddr_in a = {.sin_family = AF_UNSPEC};
-        socklen_t n = sizeof a;
-        if (getpeername(fd, (struct sockaddr *)&a, &n) == 0 && a.sin_family == AF_INET &&
-            ntohs(a.sin_port) == port)
-            shutdown(fd, SHUT_RDWR);
-    }
 }
 
 /* Turns the loop until that number of the producer's is so high. */
@@ -94,7 +79,7 @@ E2E_BOTH(produce, by_http2_on_connections_that_break)
     /* Later those that overtake each other behind the front are fewer. */
     until(loop, p, DSTREAM_COUNT_IN_FLIGHT, 5);
     for (unsigned cuts = 1; cuts <= CUTS; cuts++) {
-        cut_connections(f.port);
+        front_cut(&f);
         until(loop, p, DSTREAM_COUNT_STORED, cuts * 800);
         until(loop, p, DSTREAM_COUNT_IN_FLIGHT, 1);
     }
